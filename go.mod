@@ -1,0 +1,3 @@
+module antipode
+
+go 1.26.8

@@ -1,0 +1,2 @@
+// Package regions is the domain: what a Region of Antipode is and does.
+package regions
