@@ -1,0 +1,237 @@
+package keyring
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"antipode/hsmbackend"
+)
+
+// Storage is where key material is kept.
+type Storage string
+
+// The storages.
+const (
+	// StorageWrapped keeps the material as an EKT in the store.
+	StorageWrapped Storage = "WRAPPED"
+	// StorageToken keeps it as a token object that never leaves the token, wrapped or not.
+	StorageToken Storage = "TOKEN"
+)
+
+// WrapAESKWP is the only wrap algorithm of EKTs: AES-KWP, RFC 5649.
+const WrapAESKWP = "AES-KWP"
+
+// SpecSymmetric is the key spec of AES-256 material.
+const SpecSymmetric = "SYMMETRIC_DEFAULT"
+
+// Material is one version of a KMS key's material as the store keeps it, in a record authenticated by the record key.
+type Material struct {
+	Account   string        `cbor:"1,keyasint"`
+	KeyID     string        `cbor:"2,keyasint"`
+	ID        string        `cbor:"3,keyasint"` // material id, 64 hex digits
+	Spec      string        `cbor:"4,keyasint"`
+	Usage     string        `cbor:"5,keyasint"`
+	Origin    string        `cbor:"6,keyasint"`
+	Storage   Storage       `cbor:"7,keyasint"`
+	DKVersion uint32        `cbor:"8,keyasint"`  // of the domain key that EKT is wrapped under; 0 with StorageToken
+	WrapAlg   string        `cbor:"9,keyasint"`  // [WrapAESKWP]; "" with StorageToken
+	EKT       []byte        `cbor:"10,keyasint"` // exported key token; empty with StorageToken
+	Object    hsmbackend.ID `cbor:"11,keyasint"` // CKA_ID with StorageToken
+	Created   int64         `cbor:"12,keyasint"` // Unix milliseconds
+}
+
+// KeyType returns the token's key type for a key spec, or [hsmbackend.ErrUnsupported].
+func KeyType(spec string) (hsmbackend.KeyType, error) {
+	if spec == SpecSymmetric {
+		return hsmbackend.AES256, nil
+	}
+	return "", fmt.Errorf("%w: key spec %s", hsmbackend.ErrUnsupported, spec)
+}
+
+// MaterialID computes a material id from the tag T that the token made (see [hsmbackend.Tagger]): SHA-256 over
+// "antipode/kmid/1", u16 length and key id, u16 length and spec, T. 64 hex digits, the same in every Region.
+func MaterialID(keyID, spec string, tag []byte) string {
+	h := sha256.New()
+	h.Write([]byte("antipode/kmid/1"))
+	for _, s := range []string{keyID, spec} {
+		h.Write(binary.BigEndian.AppendUint16(nil, uint16(len(s)))) //nolint:gosec // key ids and specs are under 64 bytes
+		h.Write([]byte(s))
+	}
+	h.Write(tag)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func (r *Ring) identify(ctx context.Context, ref hsmbackend.KeyRef, keyID, spec string) (string, error) {
+	tag, err := r.token.Tag(ctx, ref)
+	if err != nil {
+		return "", err
+	}
+	defer clear(tag)
+	if len(tag) != 32 {
+		return "", fmt.Errorf("%w: tag of %d bytes", hsmbackend.ErrTokenLies, len(tag))
+	}
+	return MaterialID(keyID, spec, tag), nil
+}
+
+// Generate makes new key material on the token for the key that m describes (Account, KeyID, Spec, Usage, Origin,
+// Created), wraps it under the domain key, proves that the EKT opens to the same material, and returns m completed.
+// The working copy made for the proof is kept for use.
+func (r *Ring) Generate(ctx context.Context, m Material) (Material, error) {
+	kt, err := KeyType(m.Spec)
+	if err != nil {
+		return m, err
+	}
+	attr := r.transient()
+	ref, err := r.token.GenerateKey(ctx, kt, attr)
+	if err != nil {
+		return m, fmt.Errorf("generate key material: %w", err)
+	}
+	return r.export(ctx, ref, m, "")
+}
+
+// GenerateOnToken makes key material that never leaves the token, as the token object m.Object, which the caller has
+// chosen and stored before. It may be repeated.
+func (r *Ring) GenerateOnToken(ctx context.Context, m Material) (Material, error) {
+	kt, err := KeyType(m.Spec)
+	if err != nil {
+		return m, err
+	}
+	ref, err := r.token.FindToken(ctx, hsmbackend.ClassSecret, m.Object)
+	if errors.Is(err, hsmbackend.ErrObjectNotFound) {
+		attr := r.workingAttributes()
+		attr.Token, attr.ID, attr.Label = true, m.Object, "antipode/kms/"+m.KeyID
+		ref, err = r.token.GenerateKey(ctx, kt, attr)
+	}
+	if err != nil {
+		return m, fmt.Errorf("generate key material on the token: %w", err)
+	}
+	m.Storage = StorageToken
+	if m.ID, err = r.identify(ctx, ref, m.KeyID, m.Spec); err != nil {
+		return m, fmt.Errorf("identify key material: %w", err)
+	}
+	return m, nil
+}
+
+// DestroyOnToken destroys material made by GenerateOnToken; an object that is gone already is no error.
+func (r *Ring) DestroyOnToken(ctx context.Context, object hsmbackend.ID) error {
+	ref, err := r.token.FindToken(ctx, hsmbackend.ClassSecret, object)
+	if errors.Is(err, hsmbackend.ErrObjectNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return r.token.Destroy(ctx, ref)
+}
+
+// Transient unwraps m's EKT to an extractable session object of scope, for wrapping under an exchange's wrapping key.
+// The caller destroys it, at the latest by closing the scope. It returns ErrNotExtractable for StorageToken.
+func (r *Ring) Transient(ctx context.Context, m Material, scope hsmbackend.Scope) (hsmbackend.KeyRef, error) {
+	if m.Storage != StorageWrapped {
+		return hsmbackend.KeyRef{}, fmt.Errorf("%w: material %s is kept on the token", hsmbackend.ErrNotExtractable, m.ID)
+	}
+	attr := r.transient()
+	attr.Scope = scope
+	ref, err := r.unwrapEKT(ctx, m, attr)
+	if err != nil {
+		return ref, err
+	}
+	return ref, r.verify(ctx, ref, m)
+}
+
+// Adopt takes over material that arrived wrapped under an exchange's wrapping key: it is unwrapped on the token as a
+// transient object of scope, its material id is recomputed and must be m.ID, and it is wrapped under the domain key.
+// It returns m completed, or ErrRefused, or [hsmbackend.ErrIntegrity] if blob does not unwrap.
+func (r *Ring) Adopt(ctx context.Context, m Material, wrapping hsmbackend.KeyRef, blob []byte, scope hsmbackend.Scope) (Material, error) {
+	kt, err := KeyType(m.Spec)
+	if err != nil {
+		return m, err
+	}
+	attr := r.transient()
+	attr.Scope = scope
+	ref, err := r.token.Unwrap(ctx, wrapping, blob, kt, attr)
+	if err != nil {
+		return m, fmt.Errorf("unwrap transferred material: %w", err)
+	}
+	return r.export(ctx, ref, m, m.ID)
+}
+
+// export identifies the transient key ref, wraps it under the current domain key, proves the result, and destroys ref.
+// want, if not empty, is the material id that must come out.
+func (r *Ring) export(ctx context.Context, ref hsmbackend.KeyRef, m Material, want string) (_ Material, err error) {
+	defer func() {
+		if derr := r.token.Destroy(context.WithoutCancel(ctx), ref); derr != nil {
+			err = errors.Join(err, fmt.Errorf("destroy transient key: %w", derr))
+		}
+	}()
+	if m.ID, err = r.identify(ctx, ref, m.KeyID, m.Spec); err != nil {
+		return m, fmt.Errorf("identify key material: %w", err)
+	}
+	if want != "" && m.ID != want {
+		return m, fmt.Errorf("%w: material is %s, announced as %s", ErrRefused, m.ID, want)
+	}
+	m.Storage, m.WrapAlg, m.DKVersion = StorageWrapped, WrapAESKWP, r.current
+	err = r.domain[r.current].use(ctx, func(dk hsmbackend.KeyRef) error {
+		m.EKT, err = r.token.Wrap(ctx, dk, ref)
+		return err
+	})
+	if err != nil {
+		return m, fmt.Errorf("wrap key material: %w", err)
+	}
+	w, err := r.Acquire(ctx, m)
+	if err != nil {
+		return m, fmt.Errorf("prove key token: %w", err)
+	}
+	w.Release(ctx)
+	return m, nil
+}
+
+func (r *Ring) unwrapEKT(ctx context.Context, m Material, attr hsmbackend.Attributes) (ref hsmbackend.KeyRef, err error) {
+	kt, err := KeyType(m.Spec)
+	if err != nil {
+		return ref, err
+	}
+	dk, ok := r.domain[m.DKVersion]
+	if !ok || m.WrapAlg != WrapAESKWP {
+		return ref, fmt.Errorf("%w: wrapped by %q under domain key %d, which is not here", ErrRefused, m.WrapAlg, m.DKVersion)
+	}
+	err = dk.use(ctx, func(dk hsmbackend.KeyRef) error {
+		ref, err = r.token.Unwrap(ctx, dk, m.EKT, kt, attr)
+		return err
+	})
+	if errors.Is(err, hsmbackend.ErrIntegrity) {
+		return ref, fmt.Errorf("%w: key token %s does not open under domain key %d", ErrRefused, m.ID, m.DKVersion)
+	}
+	if err != nil {
+		return ref, fmt.Errorf("unwrap key token: %w", err)
+	}
+	return ref, nil
+}
+
+// verify destroys ref and returns ErrRefused unless its material id is m's.
+func (r *Ring) verify(ctx context.Context, ref hsmbackend.KeyRef, m Material) error {
+	id, err := r.identify(ctx, ref, m.KeyID, m.Spec)
+	if err == nil && id != m.ID {
+		err = fmt.Errorf("%w: key token holds material %s, recorded as %s", ErrRefused, id, m.ID)
+	}
+	if err != nil {
+		return errors.Join(err, r.token.Destroy(context.WithoutCancel(ctx), ref))
+	}
+	return nil
+}
+
+func (r *Ring) workingAttributes() hsmbackend.Attributes {
+	return hsmbackend.Attributes{
+		Usage: hsmbackend.UsageEncrypt | hsmbackend.UsageDerive, Mechanisms: keyMechanisms(r.caps),
+	}
+}
+
+func (r *Ring) transient() hsmbackend.Attributes {
+	attr := r.workingAttributes()
+	attr.Extractable = true
+	return attr
+}

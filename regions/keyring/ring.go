@@ -1,0 +1,160 @@
+package keyring
+
+import (
+	"context"
+	"crypto/hmac"
+	"errors"
+	"fmt"
+	"sync"
+
+	"antipode/hsmbackend"
+)
+
+// ErrRefused is answered when what the store says of a key does not agree with what the token finds.
+var ErrRefused = errors.New("key record refused")
+
+// Ring is the open key ring of one Region. It is safe for concurrent use.
+type Ring struct {
+	token   hsmbackend.Token
+	caps    hsmbackend.Capabilities
+	kek     hsmbackend.KeyRef
+	domain  map[uint32]*loadedKey
+	current uint32 // version of the domain key that wraps
+	record  *loadedKey
+	sealing *loadedKey
+	rsk     *Signer
+	audit   *Signer
+	working *workingSet
+}
+
+// Open finds and loads the Region's keys. working bounds the number of working copies held on the token (at least 1).
+func Open(ctx context.Context, token hsmbackend.Token, h Hierarchy, working int) (*Ring, error) {
+	if len(h.DomainKeys) == 0 {
+		return nil, fmt.Errorf("%w: no domain key", ErrRefused)
+	}
+	kek, err := token.FindToken(ctx, hsmbackend.ClassSecret, h.KEK)
+	if err != nil {
+		return nil, fmt.Errorf("find token key-encryption key %s: %w", h.KEK, err)
+	}
+	r := &Ring{token: token, caps: token.Capabilities(), kek: kek, domain: map[uint32]*loadedKey{}}
+	r.working = newWorkingSet(r, max(working, 1))
+	for _, dk := range h.DomainKeys {
+		r.domain[dk.Version] = &loadedKey{ring: r, wrapped: dk.Wrapped, keyType: hsmbackend.AES256, attr: hsmbackend.Attributes{
+			Usage:      hsmbackend.UsageWrap | hsmbackend.UsageUnwrap,
+			Mechanisms: []hsmbackend.Mechanism{hsmbackend.MechAESKWP}, UnwrapSensitive: true,
+		}}
+		r.current = dk.Version
+	}
+	r.record = &loadedKey{ring: r, wrapped: h.RecordKey, keyType: hsmbackend.HMACSHA256, attr: hsmbackend.Attributes{
+		Usage: hsmbackend.UsageSign, Mechanisms: []hsmbackend.Mechanism{hsmbackend.MechHMACSHA256},
+	}}
+	r.sealing = &loadedKey{ring: r, wrapped: h.SealingKey, keyType: hsmbackend.AES256, attr: hsmbackend.Attributes{
+		Usage: hsmbackend.UsageEncrypt | hsmbackend.UsageDerive, Mechanisms: keyMechanisms(r.caps),
+	}}
+	for _, k := range r.loaded() {
+		if err := k.load(ctx, hsmbackend.KeyRef{}); err != nil {
+			return nil, fmt.Errorf("load region key: %w", err)
+		}
+	}
+	if r.rsk, err = newSigner(ctx, token, h.RSK); err != nil {
+		return nil, fmt.Errorf("find replication signing key: %w", err)
+	}
+	if r.audit, err = newSigner(ctx, token, h.AuditKey); err != nil {
+		return nil, fmt.Errorf("find audit key: %w", err)
+	}
+	return r, nil
+}
+
+func (r *Ring) loaded() []*loadedKey {
+	keys := []*loadedKey{r.record, r.sealing}
+	for _, dk := range r.domain {
+		keys = append(keys, dk)
+	}
+	return keys
+}
+
+// Token returns the token that the ring is on.
+func (r *Ring) Token() hsmbackend.Token { return r.token }
+
+// RSK returns the Region's replication signing key.
+func (r *Ring) RSK() *Signer { return r.rsk }
+
+// AuditKey returns the key that signs checkpoints of the audit log.
+func (r *Ring) AuditKey() *Signer { return r.audit }
+
+// MAC returns HMAC-SHA-256 of data under the record key, 32 bytes.
+func (r *Ring) MAC(ctx context.Context, data []byte) (mac []byte, err error) {
+	err = r.record.use(ctx, func(ref hsmbackend.KeyRef) error {
+		mac, err = r.token.MAC(ctx, ref, data)
+		return err
+	})
+	if err == nil && len(mac) != 32 {
+		return nil, fmt.Errorf("%w: MAC of %d bytes", hsmbackend.ErrTokenLies, len(mac))
+	}
+	return mac, err
+}
+
+// VerifyMAC returns ErrRefused unless mac is [Ring.MAC] of data.
+func (r *Ring) VerifyMAC(ctx context.Context, data, mac []byte) error {
+	want, err := r.MAC(ctx, data)
+	if err != nil {
+		return err
+	}
+	if !hmac.Equal(want, mac) {
+		return fmt.Errorf("%w: its MAC is not the record key's", ErrRefused)
+	}
+	return nil
+}
+
+// loadedKey is one of the Region's wrapped keys, held as a session object that is made again when its session is lost.
+type loadedKey struct {
+	ring    *Ring
+	wrapped []byte
+	keyType hsmbackend.KeyType
+	attr    hsmbackend.Attributes
+
+	mu  sync.RWMutex
+	ref hsmbackend.KeyRef
+}
+
+// use calls fn with the key; if the token no longer has it, the key is loaded again and fn called once more.
+func (k *loadedKey) use(ctx context.Context, fn func(hsmbackend.KeyRef) error) error {
+	k.mu.RLock()
+	ref := k.ref
+	k.mu.RUnlock()
+	err := fn(ref)
+	if !errors.Is(err, hsmbackend.ErrObjectNotFound) {
+		return err
+	}
+	if err := k.load(ctx, ref); err != nil {
+		return err
+	}
+	k.mu.RLock()
+	ref = k.ref
+	k.mu.RUnlock()
+	return fn(ref)
+}
+
+// load unwraps the key unless somebody else already replaced the stale reference.
+func (k *loadedKey) load(ctx context.Context, stale hsmbackend.KeyRef) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ref != stale {
+		return nil
+	}
+	ref, err := k.ring.token.Unwrap(ctx, k.ring.kek, k.wrapped, k.keyType, k.attr)
+	if errors.Is(err, hsmbackend.ErrIntegrity) {
+		return fmt.Errorf("%w: a region key was not wrapped under this token's key-encryption key", ErrRefused)
+	}
+	if err != nil {
+		return err
+	}
+	if !stale.IsZero() {
+		// Only the reference was lost, or the object is gone already: either way it must not stay behind.
+		if err := k.ring.token.Destroy(ctx, stale); err != nil {
+			return errors.Join(err, k.ring.token.Destroy(ctx, ref))
+		}
+	}
+	k.ref = ref
+	return nil
+}
