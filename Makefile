@@ -1,0 +1,41 @@
+# Antipode. 'make demo' and 'make test' install what is missing on a fresh Debian or Ubuntu.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: build demo test lint fmt bench fuzz clean install-tools
+
+# Fuzzing time of each target of 'make fuzz', and benchmark time of 'make bench'.
+FUZZTIME ?= 10s
+BENCHTIME ?= 1s
+
+build: ## bin/antipode and the backend plugins in bin/plugins/
+	@ci/install.sh demo
+	@ci/build.sh
+
+demo: build ## two Regions on real tokens; a key made in one, used in both
+	@scripts/demo.sh
+
+test: ## the whole test suite
+	@ci/install.sh test
+	@ci/test.sh
+
+lint: ## the linters, built from source at their pinned version
+	@ci/install.sh lint
+	@ci/lint.sh
+
+fmt: ## formats the Go files in place
+	@ci/install.sh lint
+	@"$$(ci/tools.sh golangci-lint)" fmt
+
+bench: build ## benchmarks
+	@BENCHTIME=$(BENCHTIME) ci/bench.sh
+
+fuzz: ## every Fuzz function for FUZZTIME
+	@ci/install.sh demo
+	@FUZZTIME=$(FUZZTIME) ci/fuzz.sh
+
+install-tools: ## all that build, test and lint need
+	@ci/install.sh test
+	@ci/install.sh lint
+
+clean:
+	rm -rf bin build ci/clients/node_modules

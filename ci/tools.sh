@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Builds a pinned tool from source into build/tools and prints the path of its binary. The version is part of the name,
+# so raising it rebuilds, and nothing else does; once the module cache has it, that needs no network.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=ci/go.sh
+. ci/go.sh
+
+case ${1:-} in
+golangci-lint) module=github.com/golangci/golangci-lint/v2/cmd/golangci-lint version=v2.15.0 ;;
+*)
+	echo "usage: ci/tools.sh golangci-lint" >&2
+	exit 2
+	;;
+esac
+
+# The linter must be built by the Go that builds the module, or it can't read its export data.
+binary=$PWD/build/tools/$1-$version-$(go env GOVERSION)
+if [ ! -x "$binary" ]; then
+	scratch=$(mktemp -d)
+	trap 'rm -rf "$scratch"' EXIT
+	echo "tools: building $1 $version" >&2
+	GOBIN=$scratch go install "$module@$version"
+	mkdir -p build/tools
+	mv "$scratch/$1" "$binary"
+fi
+echo "$binary"
