@@ -1,0 +1,77 @@
+package sigv4
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// derivedKey names a derived signing key. Generation stands for the secret, so that a key derived from a secret that
+// was replaced is never found again, whatever races with its replacement.
+type derivedKey struct {
+	Credential
+	generation uint64
+}
+
+// derivedKeys keeps the least recently used derived signing keys.
+type derivedKeys struct {
+	mu    sync.Mutex
+	epoch uint64 // counts calls of forget
+	keys  *simplelru.LRU[derivedKey, [sha256.Size]byte]
+}
+
+func newDerivedKeys(size int) *derivedKeys {
+	keys, err := simplelru.NewLRU[derivedKey, [sha256.Size]byte](size, nil)
+	if err != nil {
+		panic("sigv4: size of the cache: " + err.Error()) // NewVerifier has made it positive
+	}
+	return &derivedKeys{keys: keys}
+}
+
+func (d *derivedKeys) get(c Credential, key Key) [sha256.Size]byte {
+	name := derivedKey{c, key.Generation}
+	d.mu.Lock()
+	derived, ok := d.keys.Get(name)
+	epoch := d.epoch
+	d.mu.Unlock()
+	if ok {
+		return derived
+	}
+	derived = derive(c, key.Secret)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.epoch == epoch { // nothing was forgotten since we looked
+		d.keys.Add(name, derived)
+	}
+	return derived
+}
+
+func (d *derivedKeys) forget(accessKeyID string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.epoch++
+	for _, name := range d.keys.Keys() {
+		if name.AccessKeyID == accessKeyID {
+			d.keys.Remove(name)
+		}
+	}
+}
+
+// derive computes the signing key: HMAC chained over date, Region, service and terminator.
+func derive(c Credential, secret []byte) [sha256.Size]byte {
+	k := make([]byte, 0, 4+len(secret))
+	k = append(append(k, "AWS4"...), secret...)
+	var out [sha256.Size]byte
+	for i, part := range [...]string{c.Date, c.Region, c.Service, terminator} {
+		mac := hmac.New(sha256.New, k)
+		mac.Write([]byte(part))
+		mac.Sum(out[:0])
+		if i == 0 {
+			clear(k)
+		}
+		k = out[:]
+	}
+	return out
+}
