@@ -1,0 +1,156 @@
+package p11
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+
+	"github.com/miekg/pkcs11"
+
+	"antipode/hsmbackend"
+)
+
+// p384Params is CKA_EC_PARAMS of secp384r1: its object identifier in DER.
+func p384Params() []byte { return []byte{0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22} }
+
+// create runs f, which makes one object with the handle it returns, in the session that will own it; then checks the
+// object and makes it known, or destroys it.
+func (t *Token) create(
+	ctx context.Context, op string, p *plan, f func(k *call, template []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error),
+) (hsmbackend.KeyRef, []byte, error) {
+	var pub []byte
+	template := p.template(&t.cfg.Profile)
+	template, free := t.withUnwrapTemplate(template, p.attr)
+	defer free()
+	// A token object may exist after a lost session, so making it again could leave two.
+	err := t.run(ctx, op, p.owner, !p.attr.Token, func(k *call) error {
+		if p.attr.Token {
+			class, _ := ckClass(p.ref.Class)
+			hs, err := k.search(class, pkcs11.NewAttribute(pkcs11.CKA_ID, p.ref.ID[:]))
+			if err != nil {
+				return err
+			}
+			if len(hs) != 0 {
+				return invalid(op, "an object with this id exists")
+			}
+		}
+		h, der, err := f(k, template)
+		if err != nil {
+			return err
+		}
+		o := &object{ref: p.ref, token: p.attr.Token, c: k.c, h: h, kt: p.kt, pub: der}
+		if !p.attr.Token {
+			o.owner = p.owner
+		}
+		if err := k.verify(p, h); err != nil {
+			return errors.Join(err, k.undo(p, h))
+		}
+		if !t.enlist(o) {
+			return errors.Join(invalid(op, "an object with this id exists"), k.undo(p, h))
+		}
+		pub = der
+		return nil
+	})
+	if err != nil {
+		return hsmbackend.KeyRef{}, nil, err
+	}
+	return p.ref, pub, nil
+}
+
+// undo destroys what may not stay.
+func (k *call) undo(p *plan, h pkcs11.ObjectHandle) error {
+	err := k.destroy(h)
+	if p.ref.Class == hsmbackend.ClassPrivate && p.attr.Token {
+		hs, err2 := k.search(pkcs11.CKO_PUBLIC_KEY, pkcs11.NewAttribute(pkcs11.CKA_ID, p.ref.ID[:]))
+		err = errors.Join(err, err2)
+		for _, h := range hs {
+			err = errors.Join(err, k.destroy(h))
+		}
+	}
+	return err
+}
+
+// GenerateKey implements [hsmbackend.Generator].
+func (t *Token) GenerateKey(ctx context.Context, kt hsmbackend.KeyType, attr hsmbackend.Attributes) (hsmbackend.KeyRef, error) {
+	const op = "generate key"
+	p, err := t.plan(op, kt, attr)
+	if err != nil {
+		return hsmbackend.KeyRef{}, err
+	}
+	gen := uint(pkcs11.CKM_AES_KEY_GEN)
+	switch p.ckk {
+	case pkcs11.CKK_AES:
+	case pkcs11.CKK_GENERIC_SECRET:
+		gen = pkcs11.CKM_GENERIC_SECRET_KEY_GEN
+	default:
+		return hsmbackend.KeyRef{}, invalid(op, "not a symmetric key type")
+	}
+	if err := t.has(op, gen); err != nil {
+		return hsmbackend.KeyRef{}, err
+	}
+	ref, _, err := t.create(ctx, op, p, func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
+		tmpl = append(tmpl, pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, 32))
+		h, err := k.c.mod.raw.GenerateKey(k.s, []*pkcs11.Mechanism{pkcs11.NewMechanism(gen, nil)}, tmpl)
+		return h, nil, ck("C_GenerateKey", err)
+	})
+	return ref, err
+}
+
+// GenerateKeyPair implements [hsmbackend.Generator]. The public object of a token pair is kept beside the private one,
+// with the same CKA_ID.
+func (t *Token) GenerateKeyPair(
+	ctx context.Context, kt hsmbackend.KeyType, attr hsmbackend.Attributes,
+) (hsmbackend.KeyRef, []byte, error) {
+	const op = "generate key pair"
+	p, err := t.plan(op, kt, attr)
+	if err != nil {
+		return hsmbackend.KeyRef{}, nil, err
+	}
+	if p.ref.Class != hsmbackend.ClassPrivate {
+		return hsmbackend.KeyRef{}, nil, invalid(op, "not an asymmetric key type")
+	}
+	if err := t.has(op, pkcs11.CKM_EC_KEY_PAIR_GEN); err != nil {
+		return hsmbackend.KeyRef{}, nil, err
+	}
+	return t.create(ctx, op, p, func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
+		m := []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_EC_KEY_PAIR_GEN, nil)}
+		hpub, h, err := k.c.mod.raw.GenerateKeyPair(k.s, m, p.publicTemplate(p384Params()), tmpl)
+		if err != nil {
+			return 0, nil, ck("C_GenerateKeyPair", err)
+		}
+		pub, err := k.readPublic(hpub)
+		if !attr.Token || err != nil {
+			err = errors.Join(err, k.destroy(hpub))
+		}
+		if err != nil {
+			return 0, nil, errors.Join(err, k.destroy(h))
+		}
+		der, err := x509.MarshalPKIXPublicKey(pub)
+		if err != nil {
+			return 0, nil, errors.Join(err, k.undo(p, h))
+		}
+		return h, der, nil
+	})
+}
+
+// readPublic reads a P-384 public key.
+func (k *call) readPublic(h pkcs11.ObjectHandle) (*ecdsa.PublicKey, error) {
+	got, err := k.c.mod.raw.GetAttributeValue(k.s, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_EC_POINT, nil)})
+	if err != nil {
+		return nil, ck("C_GetAttributeValue", err)
+	}
+	point := got[0].Value
+	// CKA_EC_POINT is an OCTET STRING in DER; some tokens give the bare point.
+	var inner []byte
+	if rest, err := asn1.Unmarshal(point, &inner); err == nil && len(rest) == 0 {
+		point = inner
+	}
+	pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P384(), point)
+	if err != nil {
+		return nil, &hsmbackend.Error{Op: "read public key", Kind: hsmbackend.ErrInternal, Info: "not a point on P-384"}
+	}
+	return pub, nil
+}

@@ -1,0 +1,156 @@
+package p11
+
+import (
+	"context"
+	"crypto"
+	"encoding/asn1"
+	"math/big"
+
+	"github.com/ThalesGroup/crypto11"
+	"github.com/miekg/pkcs11"
+
+	"antipode/hsmbackend"
+)
+
+const p384Bytes = 48
+
+// SignECDSA implements [hsmbackend.Signer]. A key pair of the token signs through crypto11, a session key through a
+// session of the pool.
+func (t *Token) SignECDSA(ctx context.Context, key hsmbackend.KeyRef, digest []byte) ([]byte, error) {
+	const op = "sign"
+	switch {
+	case key.Class != hsmbackend.ClassPrivate:
+		return nil, invalid(op, "not a private key")
+	case len(digest) != p384Bytes:
+		return nil, invalid(op, "the digest must be as long as the curve's order")
+	}
+	var sig []byte
+	err := t.run(ctx, op, nil, true, func(k *call) error {
+		o, err := k.use(key)
+		if err != nil {
+			return err
+		}
+		if o.token {
+			sig, err = k.signToken(key.ID, digest)
+			return err
+		}
+		sig, err = k.sign(o, pkcs11.CKM_ECDSA, digest)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(sig) != 2*p384Bytes {
+		return nil, &hsmbackend.Error{Op: op, Kind: hsmbackend.ErrInternal, Info: "length of the signature"}
+	}
+	return sig, nil
+}
+
+// MAC implements [hsmbackend.MACer].
+func (t *Token) MAC(ctx context.Context, key hsmbackend.KeyRef, data []byte) ([]byte, error) {
+	const op = "mac"
+	if len(data) == 0 || len(data) > maxPlaintext {
+		return nil, invalid(op, "data must be 1 to 65536 bytes")
+	}
+	var mac []byte
+	err := t.run(ctx, op, nil, true, func(k *call) error {
+		o, err := k.use(key)
+		if err != nil {
+			return err
+		}
+		if o.kt != hsmbackend.HMACSHA256 {
+			return &hsmbackend.Error{Op: op, Kind: hsmbackend.ErrNotPermitted, Info: "not an HMAC key"}
+		}
+		mac, err = k.hmac(o, data)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return mac, nil
+}
+
+func (k *call) hmac(o *object, data []byte) ([]byte, error) {
+	mac, err := k.sign(o, pkcs11.CKM_SHA256_HMAC, data)
+	if err == nil && len(mac) != 32 {
+		return nil, &hsmbackend.Error{Op: "C_Sign", Kind: hsmbackend.ErrInternal, Info: "length of the MAC"}
+	}
+	return mac, err
+}
+
+func (k *call) sign(o *object, mechanism uint, data []byte) ([]byte, error) {
+	raw := k.c.mod.raw
+	if err := raw.SignInit(k.s, []*pkcs11.Mechanism{pkcs11.NewMechanism(mechanism, nil)}, o.h); err != nil {
+		return nil, ck("C_SignInit", err)
+	}
+	sig, err := raw.Sign(k.s, data)
+	return sig, ck("C_Sign", err)
+}
+
+// signToken signs through crypto11.
+func (k *call) signToken(id hsmbackend.ID, digest []byte) ([]byte, error) {
+	der, err := k.c.signDER(id, digest)
+	if rv, ok := rvOf(err); ok {
+		if _, ft := classify(rv); ft == fateSession {
+			// crypto11 has put the dead session back into its pool.
+			k.t.cfg.Log.Warn().Str("op", "sign").Uint("rv", rv).Msg("crypto11 session lost")
+			if err := k.c.renewSigners(); err != nil {
+				return nil, ck("renew crypto11", err)
+			}
+			der, err = k.c.signDER(id, digest)
+		}
+	}
+	if err != nil {
+		return nil, ck("C_Sign", err)
+	}
+	return rawSignature(der)
+}
+
+func (c *conn) signDER(id hsmbackend.ID, digest []byte) ([]byte, error) {
+	s, err := c.signer(id)
+	if err != nil {
+		return nil, err
+	}
+	// PKCS#11 tokens bring their own randomness; crypto11 ignores the reader.
+	return s.Sign(nil, digest, crypto.SHA384)
+}
+
+// signer returns crypto11's signer for a key pair of the token, which it searches for once.
+func (c *conn) signer(id hsmbackend.ID) (crypto11.Signer, error) {
+	c.mu.Lock()
+	s, ctx := c.signers[id], c.c11
+	c.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	s, err := ctx.FindKeyPair(id[:], nil)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	if c.c11 == ctx {
+		c.signers[id] = s
+	}
+	c.mu.Unlock()
+	return s, nil
+}
+
+func (c *conn) forgetSigner(id hsmbackend.ID) {
+	c.mu.Lock()
+	delete(c.signers, id)
+	c.mu.Unlock()
+}
+
+// rawSignature turns crypto11's DER into r||s.
+func rawSignature(der []byte) ([]byte, error) {
+	var rs struct{ R, S *big.Int }
+	rest, err := asn1.Unmarshal(der, &rs)
+	if err != nil || len(rest) != 0 || rs.R.Sign() <= 0 || rs.S.Sign() <= 0 ||
+		rs.R.BitLen() > 8*p384Bytes || rs.S.BitLen() > 8*p384Bytes {
+		return nil, &hsmbackend.Error{Op: "C_Sign", Kind: hsmbackend.ErrInternal, Info: "not a P-384 signature"}
+	}
+	sig := make([]byte, 2*p384Bytes)
+	rs.R.FillBytes(sig[:p384Bytes])
+	rs.S.FillBytes(sig[p384Bytes:])
+	return sig, nil
+}
