@@ -1,0 +1,103 @@
+package keyset
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"fmt"
+)
+
+// MaxChain is the largest number of certificates of one key.
+const MaxChain = 256
+
+// Head is what a chain of certificates says.
+type Head struct {
+	Account, KeyID string
+	Epoch          Epoch
+	Primary        string
+	// Certificate is [Hash] of the last certificate.
+	Certificate [HashSize]byte
+}
+
+// VerifyChain returns the head of a whole chain, genesis first. held is the chain that this Region holds already, nil
+// if it has none: it is what makes two claims to one place visible.
+//
+// A certificate that is in held was accepted before, so its signer's key may have been retired or removed since. One
+// that extends or contradicts held must be signed by an active key: a key that is out of use introduces nothing, so
+// before a Region retires a key its peers must have what that key signed. A Region that holds nothing of the key takes
+// the chain as it is, whatever became of the signers' keys; what it rests on then is the active key of the head's
+// primary, by which [OpenState] has the state signed that names the chain's last hash.
+//
+// It returns [ErrInvalid], [ErrUncertified], [ErrFork], or [ErrStale] if certs leads to a lower generation than held.
+// A chain that is only shorter than held is no error.
+func VerifyChain(certs, held [][]byte, trust Trust) (Head, error) {
+	if len(certs) == 0 || len(certs) > MaxChain {
+		return Head{}, fmt.Errorf("%w: chain of %d certificates", ErrInvalid, len(certs))
+	}
+	known := commonPrefix(certs, held)
+	var prev Certificate
+	for i, data := range certs {
+		key := trust.VerifyKey
+		if i < known || len(held) == 0 {
+			key = trust.HistoricKey
+		}
+		c, err := openNext(data, prev, i, key)
+		if err != nil {
+			return Head{}, err
+		}
+		if i > 0 && !bytes.Equal(c.Previous, hashOf(certs[i-1])) {
+			return Head{}, fmt.Errorf("%w: certificate of %v follows another one", ErrInvalid, c.To)
+		}
+		if c.kind() == generation && i >= known {
+			if err := checkQuorum(c, trust); err != nil {
+				return Head{}, err
+			}
+		}
+		prev = c
+	}
+	if known < len(held) && known < len(certs) {
+		if err := compareForks(prev, held[len(held)-1]); err != nil {
+			return Head{}, err
+		}
+	}
+	return Head{
+		Account: prev.Account, KeyID: prev.KeyID, Epoch: prev.To, Primary: prev.Primary,
+		Certificate: Hash(certs[len(certs)-1]),
+	}, nil
+}
+
+// openNext opens the i-th certificate and checks that it follows prev.
+func openNext(data []byte, prev Certificate, i int, key func(string, []byte) (*ecdsa.PublicKey, error)) (Certificate, error) {
+	c, err := openCertificate(data, key)
+	if err != nil {
+		return Certificate{}, err
+	}
+	if (i == 0) != (c.kind() == genesis) {
+		return Certificate{}, fmt.Errorf("%w: genesis is the first certificate, and only that", ErrInvalid)
+	}
+	if i > 0 && (c.Account != prev.Account || c.KeyID != prev.KeyID || c.From != prev.To || c.PreviousPrimary != prev.Primary) {
+		return Certificate{}, fmt.Errorf("%w: certificate of %v does not follow that of %v", ErrInvalid, c.To, prev.To)
+	}
+	return c, nil
+}
+
+// compareForks decides between two valid chains that part: the operators' later decision stands.
+func compareForks(got Certificate, heldData []byte) error {
+	held, err := decodeCertificate(heldData)
+	if err != nil {
+		return fmt.Errorf("read the chain held: %w", err)
+	}
+	switch {
+	case got.Account != held.Account || got.KeyID != held.KeyID:
+		return fmt.Errorf("%w: chain of another key", ErrInvalid)
+	case got.To.Generation > held.To.Generation:
+		return nil
+	case got.To.Generation < held.To.Generation:
+		return fmt.Errorf("%w: generation %d, held is %d", ErrStale, got.To.Generation, held.To.Generation)
+	}
+	return fmt.Errorf("%w: %s has two of generation %d", ErrFork, got.KeyID, got.To.Generation)
+}
+
+func hashOf(certificate []byte) []byte {
+	sum := Hash(certificate)
+	return sum[:]
+}

@@ -1,0 +1,192 @@
+package keyset
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/ecdsa"
+	"fmt"
+
+	"antipode/regions/canon"
+	"antipode/regions/cose"
+)
+
+// MemberStatus is where a Region stands in a key set.
+type MemberStatus string
+
+// The statuses of a member. Both count at the rotation barrier.
+const (
+	Creating MemberStatus = "Creating" // material was or may have been sent, the receipt is not there yet
+	Active   MemberStatus = "Active"   // the receipt is there
+)
+
+// MaterialStatus is what a material is used for.
+type MaterialStatus string
+
+// The statuses of a material.
+const (
+	Current    MaterialStatus = "Current"    // encrypts and decrypts
+	NonCurrent MaterialStatus = "NonCurrent" // decrypts
+	Pending    MaterialStatus = "Pending"    // is on its way to every member; decrypts, and becomes current later
+)
+
+// State is all that the Regions of a multi-Region key share.
+type State struct {
+	Account string `cbor:"1,keyasint"` // 12 digits
+	KeyID   string `cbor:"2,keyasint"` // "mrk-" and 32 hex digits
+	Spec    string `cbor:"3,keyasint"` // KeySpec, for instance SYMMETRIC_DEFAULT
+	Usage   string `cbor:"4,keyasint"` // KeyUsage
+	Origin  string `cbor:"5,keyasint"`
+	Created int64  `cbor:"6,keyasint"` // Unix milliseconds at the first primary
+	// Epoch, Certificate and Primary are those of the chain's head.
+	Epoch       Epoch          `cbor:"7,keyasint"`
+	Certificate [HashSize]byte `cbor:"8,keyasint"`
+	Primary     string         `cbor:"9,keyasint"`
+	// Sequence counts changes inside an epoch, from 1.
+	Sequence  uint64     `cbor:"10,keyasint"`
+	Members   []Member   `cbor:"11,keyasint"` // in order of Region, the primary among them
+	Materials []Material `cbor:"12,keyasint"` // in the order in which they came
+	Rotation  Rotation   `cbor:"13,keyasint"`
+}
+
+// Member is one Region of a key set.
+type Member struct {
+	Region string `cbor:"1,keyasint"`
+	// Incarnation is the id of the exchange that made this replica, or 16 random bytes of the first primary. Receipts
+	// of another incarnation don't count.
+	Incarnation [16]byte     `cbor:"2,keyasint"`
+	Status      MemberStatus `cbor:"3,keyasint"`
+}
+
+// Material is one version of the key material, by its id.
+type Material struct {
+	ID      string         `cbor:"1,keyasint"` // 64 lower-case hex digits
+	Status  MaterialStatus `cbor:"2,keyasint"`
+	Created int64          `cbor:"3,keyasint"` // Unix milliseconds
+}
+
+// Rotation is the schedule of automatic rotation.
+type Rotation struct {
+	Enabled    bool   `cbor:"1,keyasint"`
+	PeriodDays uint64 `cbor:"2,keyasint"` // 90 to 2560 if enabled, otherwise that or 0
+}
+
+// Member returns the member of this Region.
+func (s State) Member(region string) (Member, bool) {
+	for _, m := range s.Members {
+		if m.Region == region {
+			return m, true
+		}
+	}
+	return Member{}, false
+}
+
+// Current returns the id of the current material, "" if there is none.
+func (s State) Current() string {
+	for _, m := range s.Materials {
+		if m.Status == Current {
+			return m.ID
+		}
+	}
+	return ""
+}
+
+// Newer reports whether a has a higher (generation, term, sequence) than b.
+func Newer(a, b State) bool { return compareNumbers(a, b) > 0 }
+
+func compareNumbers(a, b State) int {
+	return cmp.Or(a.Epoch.Compare(b.Epoch), cmp.Compare(a.Sequence, b.Sequence))
+}
+
+// Accept decides whether got takes the place of have, which is nil if there is none. Who signed got was checked by
+// [OpenState]. It returns false without an error if got is what there is already, and else [ErrInvalid], [ErrStale],
+// [ErrConflict] or [ErrShrinks].
+func Accept(have *State, got State) (changed bool, err error) {
+	if err := got.Validate(); err != nil {
+		return false, err
+	}
+	if have == nil {
+		return true, nil
+	}
+	if got.Account != have.Account || got.KeyID != have.KeyID {
+		return false, fmt.Errorf("%w: state of another key", ErrInvalid)
+	}
+	switch n := compareNumbers(got, *have); {
+	case n < 0:
+		return false, fmt.Errorf("%w: %v/%d, held is %v/%d", ErrStale, got.Epoch, got.Sequence, have.Epoch, have.Sequence)
+	case n == 0:
+		same, err := equal(*have, got)
+		if err != nil {
+			return false, err
+		}
+		if !same {
+			return false, fmt.Errorf("%w: %s at %v/%d", ErrConflict, got.KeyID, got.Epoch, got.Sequence)
+		}
+		return false, nil
+	}
+	return true, have.keptBy(got)
+}
+
+// keptBy returns [ErrShrinks] if next lacks a material of s, or alters what is fixed at creation.
+func (s State) keptBy(next State) error {
+	if s.Spec != next.Spec || s.Usage != next.Usage || s.Origin != next.Origin || s.Created != next.Created {
+		return fmt.Errorf("%w: spec, usage, origin or creation of %s", ErrShrinks, s.KeyID)
+	}
+	created := make(map[string]int64, len(next.Materials))
+	for _, m := range next.Materials {
+		created[m.ID] = m.Created
+	}
+	for _, m := range s.Materials {
+		if at, there := created[m.ID]; !there || at != m.Created {
+			return fmt.Errorf("%w: material %s", ErrShrinks, m.ID)
+		}
+	}
+	return nil
+}
+
+func equal(a, b State) (bool, error) {
+	x, err := canon.Marshal(a)
+	if err != nil {
+		return false, err
+	}
+	y, err := canon.Marshal(b)
+	if err != nil {
+		return false, err
+	}
+	return bytes.Equal(x, y), nil
+}
+
+// SignState returns the signed state. s must be the RSK of its primary.
+func SignState(ctx context.Context, s cose.Signer, state State) ([]byte, error) {
+	if err := state.Validate(); err != nil {
+		return nil, err
+	}
+	payload, err := canon.Marshal(state)
+	if err != nil {
+		return nil, fmt.Errorf("encode key set state: %w", err)
+	}
+	return cose.Sign(ctx, s, TypeState, payload)
+}
+
+// OpenState returns a signed state if it is signed by an active key of the primary that head names and is of head's
+// key, epoch and certificate. It returns [ErrUncertified] or [ErrInvalid] otherwise.
+func OpenState(data []byte, head Head, trust Trust) (State, error) {
+	msg, err := cose.Verify(data, TypeState, func(id []byte) (*ecdsa.PublicKey, error) {
+		return trust.VerifyKey(head.Primary, id)
+	})
+	if err != nil {
+		return State{}, fmt.Errorf("%w: state: %w", ErrUncertified, err)
+	}
+	var s State
+	if err := canon.Unmarshal(msg.Payload, &s); err != nil {
+		return State{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if err := s.Validate(); err != nil {
+		return State{}, err
+	}
+	if s.Account != head.Account || s.KeyID != head.KeyID || s.Epoch != head.Epoch || s.Primary != head.Primary ||
+		s.Certificate != head.Certificate {
+		return State{}, fmt.Errorf("%w: state is not of the certified epoch", ErrUncertified)
+	}
+	return s, nil
+}
