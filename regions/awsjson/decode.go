@@ -5,11 +5,11 @@ import (
 	"errors"
 	"reflect"
 
-	"antipode/regions/awstime"
-	"antipode/regions/encctx"
-
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"antipode/regions/awstime"
+	"antipode/regions/encctx"
 )
 
 // CodeSerialization is the code of every [SerializationError].
@@ -88,7 +88,7 @@ func targetName(t reflect.Type) (name string, collection bool) {
 	if t == reflect.TypeFor[awstime.Timestamp]() {
 		return "a Timestamp", false
 	}
-	//nolint:exhaustive // the other kinds are in no request
+
 	switch t.Kind() {
 	case reflect.String:
 		return "a String", false
@@ -113,7 +113,6 @@ func targetName(t reflect.Type) (name string, collection bool) {
 }
 
 func scalarName(k jsontext.Kind) string {
-	//nolint:exhaustive // only called for these
 	switch k {
 	case jsontext.KindString:
 		return "STRING_VALUE"

@@ -15,7 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// ErrRange: the number is no time between the years 0001 and 9999.
+// ErrRange says that a number is no time between the years 0001 and 9999.
 var ErrRange = errors.New("timestamp out of range")
 
 const (

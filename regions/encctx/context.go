@@ -16,7 +16,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// ErrNull: a pair has null for a value.
+// ErrNull says that a pair has null for a value.
 var ErrNull = errors.New("null value in an encryption context")
 
 // Context is an encryption context. Absent, null and empty mean the same. Names and values are not normalised and their

@@ -16,7 +16,7 @@ func BenchmarkVerify(b *testing.B) {
 	body := []byte(`{"KeyId":"mrk-1234abcd12ab34cd56ef1234567890ab","Plaintext":"` + strings.Repeat("A", 137) + `"}`)
 	r := signedKMS(b, body, "")
 	b.Run("antipode", func(b *testing.B) {
-		v := sigv4.NewVerifier(sigv4.Config{Service: "kms", Now: kmsNow})
+		v := verifier(b, sigv4.Config{Service: "kms", Now: kmsNow})
 		key := sigv4.Key{Secret: []byte(suiteSecret)}
 		b.ReportAllocs()
 		for b.Loop() {

@@ -103,7 +103,7 @@ func TestRecordedClients(t *testing.T) {
 			if q.Region != "us-east-2" || q.Service != "kms" {
 				t.Errorf("credential = %+v", q.Credential)
 			}
-			v := sigv4.NewVerifier(sigv4.Config{Service: "kms", Now: func() time.Time { return q.SignedAt().Add(time.Second) }})
+			v := verifier(t, sigv4.Config{Service: "kms", Now: func() time.Time { return q.SignedAt().Add(time.Second) }})
 			key := sigv4.Key{Secret: []byte(suiteSecret)}
 			if strings.Contains(c.name, "temporary") {
 				key.SessionToken = "tok/en=="

@@ -3,6 +3,7 @@ package sigv4
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"fmt"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -22,12 +23,12 @@ type derivedKeys struct {
 	keys  *simplelru.LRU[derivedKey, [sha256.Size]byte]
 }
 
-func newDerivedKeys(size int) *derivedKeys {
+func newDerivedKeys(size int) (*derivedKeys, error) {
 	keys, err := simplelru.NewLRU[derivedKey, [sha256.Size]byte](size, nil)
 	if err != nil {
-		panic("sigv4: size of the cache: " + err.Error()) // NewVerifier has made it positive
+		return nil, fmt.Errorf("make a cache of %d keys: %w", size, err)
 	}
-	return &derivedKeys{keys: keys}
+	return &derivedKeys{keys: keys}, nil
 }
 
 func (d *derivedKeys) get(c Credential, key Key) [sha256.Size]byte {

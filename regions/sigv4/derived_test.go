@@ -10,6 +10,15 @@ func scope(id, region string) Credential {
 	return Credential{AccessKeyID: id, Date: "20261122", Region: region, Service: "kms"}
 }
 
+func derivedKeysOf(t *testing.T, size int) *derivedKeys {
+	t.Helper()
+	d, err := newDerivedKeys(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 // cached reports whether the key is in the cache, without making it.
 func (d *derivedKeys) cached(c Credential, generation uint64) bool {
 	d.mu.Lock()
@@ -20,7 +29,7 @@ func (d *derivedKeys) cached(c Credential, generation uint64) bool {
 // A derived key belongs to one secret, one day and one Region, and is found again.
 func TestDerivedKeysAreApart(t *testing.T) {
 	t.Parallel()
-	d := newDerivedKeys(16)
+	d := derivedKeysOf(t, 16)
 	a := d.get(scope("A", "us-east-2"), Key{Secret: []byte("one"), Generation: 1})
 	if b := d.get(scope("A", "us-east-2"), Key{Secret: []byte("ignored on a hit"), Generation: 1}); a != b {
 		t.Error("the second look-up derived again")
@@ -39,7 +48,7 @@ func TestDerivedKeysAreApart(t *testing.T) {
 
 func TestForgetIsExact(t *testing.T) {
 	t.Parallel()
-	d := newDerivedKeys(16)
+	d := derivedKeysOf(t, 16)
 	for _, id := range []string{"A", "B"} {
 		for _, region := range []string{"us-east-2", "us-west-1"} {
 			for generation := range uint64(2) {
@@ -62,7 +71,7 @@ func TestForgetIsExact(t *testing.T) {
 
 func TestDerivedKeysAreBounded(t *testing.T) {
 	t.Parallel()
-	d := newDerivedKeys(8)
+	d := derivedKeysOf(t, 8)
 	for i := range 100 {
 		d.get(scope(fmt.Sprint(i), "us-east-2"), Key{Secret: []byte("s")})
 	}
@@ -77,7 +86,7 @@ func TestDerivedKeysAreBounded(t *testing.T) {
 // Under -race: look-ups and forgetting at once, and every key is right.
 func TestDerivedKeysConcurrently(t *testing.T) {
 	t.Parallel()
-	d := newDerivedKeys(4)
+	d := derivedKeysOf(t, 4)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {

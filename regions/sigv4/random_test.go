@@ -20,14 +20,14 @@ import (
 // reader, and wants every one accepted and every change of one refused.
 func TestOfficialSigner(t *testing.T) {
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // a seed
+	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	const requests = 4000
 	changes := map[string]int{}
 	for i := range requests {
-		rng := rand.New(rand.NewPCG(seed, uint64(i))) //nolint:gosec // a test
+		rng := rand.New(rand.NewPCG(seed, uint64(i)))
 		g := generate(t, rng)
-		v := sigv4.NewVerifier(sigv4.Config{Service: g.service, Now: func() time.Time { return g.at }})
+		v := verifier(t, sigv4.Config{Service: g.service, Now: func() time.Time { return g.at }})
 		key := sigv4.Key{Secret: []byte(suiteSecret), SessionToken: g.token}
 		if err := check(v, g.wire(t, nil), g.body, key); err != nil {
 			t.Fatalf("seed %d, request %d: %v\n%+v", seed, i, err, g)

@@ -228,7 +228,7 @@ func TestRefusals(t *testing.T) {
 			sigv4.ErrIncomplete, sigv4.CodeIncomplete, "The signed headers are too long.",
 		},
 	}
-	v := sigv4.NewVerifier(sigv4.Config{Service: "kms", Now: kmsNow})
+	v := verifier(t, sigv4.Config{Service: "kms", Now: kmsNow})
 	key := sigv4.Key{Secret: []byte(suiteSecret)}
 	if err := check(v, signedKMS(t, body, ""), body, key); err != nil {
 		t.Fatalf("the unchanged request: %v", err)
@@ -262,7 +262,7 @@ func TestSkewLimits(t *testing.T) {
 	t.Parallel()
 	body := []byte("{}")
 	now := func() time.Time { return kmsNow().Add(999 * time.Millisecond) }
-	v := sigv4.NewVerifier(sigv4.Config{Service: "kms", Now: now})
+	v := verifier(t, sigv4.Config{Service: "kms", Now: now})
 	for _, d := range []time.Duration{-sigv4.MaxSkew, 0, sigv4.MaxSkew} {
 		r := signedKMS(t, body, "")
 		resign(t, r, body, "", "kms", "us-east-2", kmsNow().Add(d))
@@ -276,7 +276,7 @@ func TestSkewLimits(t *testing.T) {
 func TestSessionToken(t *testing.T) {
 	t.Parallel()
 	body := []byte("{}")
-	v := sigv4.NewVerifier(sigv4.Config{Service: "kms", Now: kmsNow})
+	v := verifier(t, sigv4.Config{Service: "kms", Now: kmsNow})
 	key := sigv4.Key{Secret: []byte(suiteSecret), SessionToken: "tok/en=="}
 	if err := check(v, signedKMS(t, body, "tok/en=="), body, key); err != nil {
 		t.Errorf("with its token: %v", err)
@@ -298,6 +298,17 @@ func TestRefusalTexts(t *testing.T) {
 	} {
 		if got := sigv4.Refusal(kind); got.Error() != want {
 			t.Errorf("Refusal(%v) = %v", kind, got)
+		}
+	}
+}
+
+func TestNewVerifierRefuses(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]sigv4.Config{
+		"no service": {Now: kmsNow}, "no clock": {Service: "kms"}, "negative cache": {Service: "kms", Now: kmsNow, DerivedKeys: -1},
+	} {
+		if v, err := sigv4.NewVerifier(c); err == nil || v != nil {
+			t.Errorf("%s: accepted", name)
 		}
 	}
 }

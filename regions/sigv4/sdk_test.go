@@ -24,7 +24,7 @@ func hexSum(b []byte) string {
 // TestGoSDK has the official KMS client call a server over HTTP, with the real clock.
 func TestGoSDK(t *testing.T) {
 	t.Parallel()
-	v := sigv4.NewVerifier(sigv4.Config{Service: "kms", Now: time.Now})
+	v := verifier(t, sigv4.Config{Service: "kms", Now: time.Now})
 	verdicts := make(chan error, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)

@@ -15,8 +15,8 @@ import (
 // The credentials and the time of AWS's published test suite for Signature Version 4.
 const (
 	suiteID     = "AKIDEXAMPLE"
-	suiteSecret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"                                                                                                                                                                                                                                                                                                         //nolint:gosec // AWS's published example
-	suiteToken  = "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9q6d+xo0rKwT38xVqr7ZD0u0iPPkUL64lIZbqBAz+scqKmlzm8FDrypNC9Yjc8fPOLn9FX9KSYvKTr4rvx3iSIlTJabIQwj2ICCR/oLxBA==" //nolint:gosec // likewise
+	suiteSecret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+	suiteToken  = "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9q6d+xo0rKwT38xVqr7ZD0u0iPPkUL64lIZbqBAz+scqKmlzm8FDrypNC9Yjc8fPOLn9FX9KSYvKTr4rvx3iSIlTJabIQwj2ICCR/oLxBA=="
 )
 
 func suiteNow() time.Time { return time.Date(2015, 8, 30, 12, 36, 0, 0, time.UTC) }
@@ -73,8 +73,18 @@ func suiteRequest(t testing.TB, request, signed, signature string) (*http.Reques
 	return r, b
 }
 
-func suiteVerifier() *sigv4.Verifier {
-	return sigv4.NewVerifier(sigv4.Config{Service: "service", Now: suiteNow})
+func verifier(t testing.TB, c sigv4.Config) *sigv4.Verifier {
+	t.Helper()
+	v, err := sigv4.NewVerifier(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func suiteVerifier(t testing.TB) *sigv4.Verifier {
+	t.Helper()
+	return verifier(t, sigv4.Config{Service: "service", Now: suiteNow})
 }
 
 func suiteKey(q *sigv4.Request) sigv4.Key {
@@ -87,7 +97,7 @@ func suiteKey(q *sigv4.Request) sigv4.Key {
 
 func TestPublishedSuite(t *testing.T) {
 	t.Parallel()
-	v := suiteVerifier()
+	v := suiteVerifier(t)
 	for _, c := range suiteCases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -39,12 +41,19 @@ type Verifier struct {
 	scratch sync.Pool // of *[]byte
 }
 
-// NewVerifier returns a verifier with an empty cache.
-func NewVerifier(c Config) *Verifier {
-	if c.DerivedKeys <= 0 {
+// NewVerifier returns a verifier with an empty cache. It fails if the configuration can't be meant.
+func NewVerifier(c Config) (*Verifier, error) {
+	if c.Service == "" || c.Now == nil {
+		return nil, errors.New("make verifier: it needs a service and a clock")
+	}
+	if c.DerivedKeys == 0 {
 		c.DerivedKeys = 1024
 	}
-	return &Verifier{service: c.Service, now: c.Now, derived: newDerivedKeys(c.DerivedKeys)}
+	derived, err := newDerivedKeys(c.DerivedKeys)
+	if err != nil {
+		return nil, fmt.Errorf("make verifier: %w", err)
+	}
+	return &Verifier{service: c.Service, now: c.Now, derived: derived}, nil
 }
 
 // Forget removes every derived signing key of the access key. Whoever changes or deactivates an access key calls it
