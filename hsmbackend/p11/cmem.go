@@ -32,13 +32,13 @@ func stringData(data []byte) (param []byte, free func()) {
 
 // withUnwrapTemplate adds CKA_UNWRAP_TEMPLATE {CKA_SENSITIVE: true} if attr asks for it and the token has it. The
 // attribute's value is an array of CK_ATTRIBUTE {type, pValue, ulValueLen}; miekg/pkcs11 panics on nested templates.
-func (t *Token) withUnwrapTemplate(template []*pkcs11.Attribute, attr hsmbackend.Attributes) ([]*pkcs11.Attribute, func()) {
+func (t *Token) withUnwrapTemplate(attr hsmbackend.Attributes, more []*pkcs11.Attribute) ([]*pkcs11.Attribute, func()) {
 	if !attr.UnwrapSensitive || !t.cfg.Profile.UnwrapTemplate {
-		return template, func() {}
+		return more, func() {}
 	}
 	p, free := cBytes([]byte{1})
 	value := ulong(pkcs11.CKA_SENSITIVE)
 	value = binary.NativeEndian.AppendUint64(value, uint64(uintptr(p)))
 	value = append(value, ulong(1)...)
-	return append(template, &pkcs11.Attribute{Type: ckaUnwrapTemplate, Value: value}), free
+	return append(more, &pkcs11.Attribute{Type: ckaUnwrapTemplate, Value: value}), free
 }

@@ -93,7 +93,7 @@ func (t *Token) DeriveXAES(
 func (t *Token) derive(
 	ctx context.Context, op string, p *plan, prepare func(*call) (*object, *pkcs11.Mechanism, func(), error),
 ) (hsmbackend.KeyRef, error) {
-	ref, _, err := t.create(ctx, op, p, func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
+	ref, _, err := t.create(ctx, op, p, valueLen(), func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
 		o, m, free, err := prepare(k)
 		defer free()
 		if err != nil {
@@ -102,7 +102,6 @@ func (t *Token) derive(
 		if err := t.has(op, m.Mechanism); err != nil {
 			return 0, nil, err
 		}
-		tmpl = append(tmpl, pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, 32))
 		h, err := k.c.mod.raw.DeriveKey(k.s, []*pkcs11.Mechanism{m}, o.h, tmpl)
 		return h, nil, ck("C_DeriveKey", err)
 	})

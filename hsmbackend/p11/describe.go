@@ -102,3 +102,23 @@ func (t *Token) Random(ctx context.Context, n int) ([]byte, error) {
 	}
 	return out, nil
 }
+
+// CountObjects counts all objects that can be seen, of every class and session. It is for tests and for the operator's
+// check of a token; it takes time proportional to their number.
+func (t *Token) CountObjects(ctx context.Context) (session, token int, err error) {
+	err = t.run(ctx, "count objects", nil, true, func(k *call) error {
+		for _, on := range []bool{false, true} {
+			hs, err := k.find([]*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_TOKEN, on)})
+			if err != nil {
+				return err
+			}
+			if on {
+				token = len(hs)
+			} else {
+				session = len(hs)
+			}
+		}
+		return nil
+	})
+	return session, token, err
+}

@@ -22,11 +22,14 @@ func ckClass(c hsmbackend.Class) (uint, bool) {
 
 // search returns the handles of the token objects that match.
 func (k *call) search(class uint, more ...*pkcs11.Attribute) ([]pkcs11.ObjectHandle, error) {
-	raw := k.c.mod.raw
-	template := append([]*pkcs11.Attribute{
+	return k.find(append([]*pkcs11.Attribute{
 		pkcs11.NewAttribute(pkcs11.CKA_CLASS, class),
 		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true),
-	}, more...)
+	}, more...))
+}
+
+func (k *call) find(template []*pkcs11.Attribute) ([]pkcs11.ObjectHandle, error) {
+	raw := k.c.mod.raw
 	if err := raw.FindObjectsInit(k.s, template); err != nil {
 		return nil, ck("C_FindObjectsInit", err)
 	}

@@ -19,12 +19,13 @@ func p384Params() []byte { return []byte{0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x2
 // create runs f, which makes one object with the handle it returns, in the session that will own it; then checks the
 // object and makes it known, or destroys it.
 func (t *Token) create(
-	ctx context.Context, op string, p *plan, f func(k *call, template []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error),
+	ctx context.Context, op string, p *plan, more []*pkcs11.Attribute,
+	f func(k *call, template []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error),
 ) (hsmbackend.KeyRef, []byte, error) {
 	var pub []byte
-	template := p.template(&t.cfg.Profile)
-	template, free := t.withUnwrapTemplate(template, p.attr)
+	more, free := t.withUnwrapTemplate(p.attr, more)
 	defer free()
+	template := p.template(&t.cfg.Profile, more...)
 	// A token object may exist after a lost session, so making it again could leave two.
 	err := t.run(ctx, op, p.owner, !p.attr.Token, func(k *call) error {
 		if p.attr.Token {
@@ -60,6 +61,11 @@ func (t *Token) create(
 	return p.ref, pub, nil
 }
 
+// valueLen is the length of all secret keys in use.
+func valueLen() []*pkcs11.Attribute {
+	return []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, 32)}
+}
+
 // undo destroys what may not stay.
 func (k *call) undo(p *plan, h pkcs11.ObjectHandle) error {
 	err := k.destroy(h)
@@ -91,8 +97,7 @@ func (t *Token) GenerateKey(ctx context.Context, kt hsmbackend.KeyType, attr hsm
 	if err := t.has(op, gen); err != nil {
 		return hsmbackend.KeyRef{}, err
 	}
-	ref, _, err := t.create(ctx, op, p, func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
-		tmpl = append(tmpl, pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, 32))
+	ref, _, err := t.create(ctx, op, p, valueLen(), func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
 		h, err := k.c.mod.raw.GenerateKey(k.s, []*pkcs11.Mechanism{pkcs11.NewMechanism(gen, nil)}, tmpl)
 		return h, nil, ck("C_GenerateKey", err)
 	})
@@ -115,7 +120,7 @@ func (t *Token) GenerateKeyPair(
 	if err := t.has(op, pkcs11.CKM_EC_KEY_PAIR_GEN); err != nil {
 		return hsmbackend.KeyRef{}, nil, err
 	}
-	return t.create(ctx, op, p, func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
+	return t.create(ctx, op, p, nil, func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
 		m := []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_EC_KEY_PAIR_GEN, nil)}
 		hpub, h, err := k.c.mod.raw.GenerateKeyPair(k.s, m, p.publicTemplate(p384Params()), tmpl)
 		if err != nil {

@@ -34,6 +34,11 @@ type Profile struct {
 	Copyable bool
 	// ValueLenInUnwrap: templates of C_UnwrapKey hold CKA_VALUE_LEN. SoftHSM refuses it there.
 	ValueLenInUnwrap bool
+	// ValueLenLost: CKA_VALUE_LEN of an unwrapped key reads 0.
+	//
+	// BUG: on such a token a wrapping of 25 to 31 bytes (made by somebody else who may use the KEK; it is as long as one
+	// of 32) is not refused. The key then has another material id, which the caller compares.
+	ValueLenLost bool
 	// ECDHKDFs are the key derivations of CKM_ECDH1_DERIVE; no module can be asked for them.
 	ECDHKDFs []hsmbackend.KDF
 	// BadBlob are the answers of C_Decrypt and C_UnwrapKey, beyond those the standard has for it, that mean a
@@ -55,6 +60,7 @@ func SoftHSM() Profile {
 		AllowedMechanisms: true,
 		UnwrapTemplate:    true,
 		Copyable:          true,
+		ValueLenLost:      true,
 		ECDHKDFs:          []hsmbackend.KDF{hsmbackend.KDFNull},
 		// Both are what SoftHSM answers to a wrong tag or integrity check value.
 		BadBlob: []uint{pkcs11.CKR_GENERAL_ERROR},

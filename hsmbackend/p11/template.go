@@ -54,6 +54,8 @@ type plan struct {
 	owner *owner
 	ckk   uint
 	mechs []uint
+	// unwrapped keys may have lost their CKA_VALUE_LEN.
+	unwrapped bool
 }
 
 // plan checks the attributes of a new key, and chooses its CKA_ID. Nothing has been done on the token when it fails.
@@ -106,8 +108,8 @@ func (t *Token) plan(op string, kt hsmbackend.KeyType, attr hsmbackend.Attribute
 	return p, nil
 }
 
-// template is what every new secret or private key is given, without CKA_VALUE_LEN and CKA_EC_PARAMS.
-func (p *plan) template(prof *Profile) []*pkcs11.Attribute {
+// template is what every new secret or private key is given, with more (CKA_VALUE_LEN, CKA_UNWRAP_TEMPLATE) in it.
+func (p *plan) template(prof *Profile, more ...*pkcs11.Attribute) []*pkcs11.Attribute {
 	class, flags := uint(pkcs11.CKO_SECRET_KEY), secretFlags()
 	if p.ref.Class == hsmbackend.ClassPrivate {
 		class, flags = pkcs11.CKO_PRIVATE_KEY, privateFlags()
@@ -119,7 +121,6 @@ func (p *plan) template(prof *Profile) []*pkcs11.Attribute {
 		pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, true),
 		pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true),
 		pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, p.attr.Extractable),
-		pkcs11.NewAttribute(pkcs11.CKA_MODIFIABLE, false),
 		pkcs11.NewAttribute(pkcs11.CKA_LABEL, p.attr.Label),
 		pkcs11.NewAttribute(pkcs11.CKA_ID, p.ref.ID[:]),
 	}
@@ -136,7 +137,10 @@ func (p *plan) template(prof *Profile) []*pkcs11.Attribute {
 		}
 		list = append(list, &pkcs11.Attribute{Type: pkcs11.CKA_ALLOWED_MECHANISMS, Value: value})
 	}
-	return list
+	list = append(list, more...)
+	// SoftHSM applies the template of an unwrap or a derivation in order and refuses (CKR_ATTRIBUTE_READ_ONLY) whatever
+	// follows MODIFIABLE=false.
+	return append(list, pkcs11.NewAttribute(pkcs11.CKA_MODIFIABLE, false))
 }
 
 // publicTemplate is the public half's, in a key pair.

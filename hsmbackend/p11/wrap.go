@@ -48,6 +48,7 @@ func (t *Token) Unwrap(
 	if err != nil {
 		return hsmbackend.KeyRef{}, err
 	}
+	p.unwrapped = true
 	symmetric := p.ref.Class == hsmbackend.ClassSecret
 	switch n := len(blob); {
 	case n == 0 || n > maxWrapped:
@@ -57,13 +58,14 @@ func (t *Token) Unwrap(
 	case !symmetric && attr.Token:
 		return hsmbackend.KeyRef{}, invalid(op, "a key pair can't be unwrapped to a token object: its public half is missing")
 	}
-	ref, _, err := t.create(ctx, op, p, func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
+	var more []*pkcs11.Attribute
+	if symmetric && t.cfg.Profile.ValueLenInUnwrap {
+		more = valueLen()
+	}
+	ref, _, err := t.create(ctx, op, p, more, func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
 		o, err := k.use(kek)
 		if err != nil {
 			return 0, nil, err
-		}
-		if symmetric && t.cfg.Profile.ValueLenInUnwrap {
-			tmpl = append(tmpl, pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, 32))
 		}
 		h, err := k.c.mod.raw.UnwrapKey(k.s, t.kwp(), o.h, blob, tmpl)
 		return h, nil, ckBlob("C_UnwrapKey", err)
