@@ -27,8 +27,11 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$credentials" ] || { echo "tutorial: --credentials FILE, or AWS_SHARED_CREDENTIALS_FILE" >&2 && exit 2; }
 
+[[ $client == */* ]] && client=$(realpath "$client")
+credentials=$(realpath "$credentials")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+cd "$scratch"
 # Only what is said here counts: no profile, configuration, pager or metadata service of the machine.
 : >"$scratch/config"
 export AWS_SHARED_CREDENTIALS_FILE=$credentials AWS_CONFIG_FILE=$scratch/config AWS_EC2_METADATA_DISABLED=true AWS_PAGER=''
@@ -127,14 +130,14 @@ done
 
 step "Encrypted in $from, decrypted in $to; the ciphertext itself tells the key"
 kms "$from" encrypt --key-id "$key" --plaintext "$message" --encryption-context "$context" --query CiphertextBlob --output text
-base64 -d <<<"$answer" >"$scratch/message.bin"
-kms "$to" decrypt --ciphertext-blob "fileb://$scratch/message.bin" --encryption-context "$context" --query Plaintext --output text
+base64 -d <<<"$answer" >message.bin
+kms "$to" decrypt --ciphertext-blob fileb://message.bin --encryption-context "$context" --query Plaintext --output text
 answer=$(base64 -d <<<"$answer")
 echo "which is: $answer"
 expect "$message" "decrypted in $to"
 
 step "With another encryption context it does not open"
-if kms "$to" decrypt --ciphertext-blob "fileb://$scratch/message.bin" --encryption-context Purpose=other; then
+if kms "$to" decrypt --ciphertext-blob fileb://message.bin --encryption-context Purpose=other; then
 	fail "a wrong encryption context was accepted"
 fi
 [[ $answer == *InvalidCiphertextException* ]] || fail "refused, but not with InvalidCiphertextException"
@@ -147,19 +150,19 @@ kms "$to" list-aliases --key-id "$key"
 [[ $answer == *"$alias"* ]] || fail "$alias is not listed in $to"
 
 step "A file, encrypted by alias in $to, kept as base64, decrypted in $from"
-head -c 1024 /dev/urandom >"$scratch/file"
-kms "$to" encrypt --key-id "$alias" --plaintext "fileb://$scratch/file" --query CiphertextBlob --output text
-printf '%s\n' "$answer" >"$scratch/file.base64"
-base64 -d "$scratch/file.base64" >"$scratch/file.encrypted"
-kms "$from" decrypt --ciphertext-blob "fileb://$scratch/file.encrypted" --query Plaintext --output text
-base64 -d <<<"$answer" | cmp - "$scratch/file" || fail "the file came back altered"
+head -c 100 /dev/urandom >file
+kms "$to" encrypt --key-id "$alias" --plaintext fileb://file --query CiphertextBlob --output text
+printf '%s\n' "$answer" >file.base64
+base64 -d file.base64 >file.encrypted
+kms "$from" decrypt --ciphertext-blob fileb://file.encrypted --query Plaintext --output text
+base64 -d <<<"$answer" | cmp - file || fail "the file came back altered"
 echo "the file came back as it was"
 
 step "Re-encrypted in $to under a new context; the plaintext stays in the service"
-kms "$to" re-encrypt --ciphertext-blob "fileb://$scratch/message.bin" --source-encryption-context "$context" \
+kms "$to" re-encrypt --ciphertext-blob fileb://message.bin --source-encryption-context "$context" \
 	--destination-key-id "$replica_arn" --destination-encryption-context Purpose=migration --query CiphertextBlob --output text
-base64 -d <<<"$answer" >"$scratch/migrated.bin"
-kms "$from" decrypt --key-id "$primary_arn" --ciphertext-blob "fileb://$scratch/migrated.bin" \
+base64 -d <<<"$answer" >migrated.bin
+kms "$from" decrypt --key-id "$primary_arn" --ciphertext-blob fileb://migrated.bin \
 	--encryption-context Purpose=migration --query Plaintext --output text
 answer=$(base64 -d <<<"$answer")
 expect "$message" "decrypted after re-encryption"
@@ -170,8 +173,8 @@ data_key=$(member Plaintext)
 encrypted_key=$(member CiphertextBlob)
 echo "\$ ${client##*/} --region $from kms generate-data-key --key-id $key --key-spec AES_256"
 echo "(its plaintext is not printed) $encrypted_key"
-base64 -d <<<"$encrypted_key" >"$scratch/data.key"
-call "$client" "$to" decrypt --ciphertext-blob "fileb://$scratch/data.key" --query Plaintext --output text ||
+base64 -d <<<"$encrypted_key" >data.key
+call "$client" "$to" decrypt --ciphertext-blob fileb://data.key --query Plaintext --output text ||
 	fail "decrypt the data key: $answer"
 expect "$data_key" "data key opened in $to"
 [ "$(base64 -d <<<"$answer" | wc -c)" = 32 ] || fail "the data key is not of 32 bytes"

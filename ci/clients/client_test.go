@@ -125,7 +125,8 @@ type driver struct {
 // newDriver starts a driver; it ends with the test, when its stdin closes, and must exit 0.
 func newDriver(t *testing.T, program string, args ...string) client {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), program, args...)
+	// The test's own context ends before its clean-up, which is where the driver is let go.
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, args...)
 	d := &driver{err: &bytes.Buffer{}}
 	cmd.Env = dev.environment(t)
 	cmd.Stderr = d.err
@@ -141,7 +142,7 @@ func newDriver(t *testing.T, program string, args ...string) client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(stdin.Close(), cmd.Wait()); err != nil && !errors.Is(err, context.Canceled) {
+		if err := errors.Join(stdin.Close(), cmd.Wait()); err != nil {
 			t.Errorf("%s %v: %v\n%s", program, args, err, d.err)
 		}
 	})
