@@ -10,6 +10,7 @@ import (
 	"crypto/sha512"
 	"crypto/x509"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 
@@ -170,4 +171,15 @@ func (x *exchange) sign(t testing.TB, by *region, m wire.Message) []byte {
 		t.Fatal(err)
 	}
 	return data
+}
+
+// copy returns an exchange whose messages can be altered without touching x.
+func (x *exchange) copy() *exchange {
+	y := *x
+	offer, accept, transfer, receipt, refusal := *x.offer, *x.accept, *x.transfer, *x.receipt, *x.refusal
+	offer.Tags, offer.Materials = slices.Clone(offer.Tags), slices.Clone(offer.Materials)
+	transfer.Materials, transfer.Chain = slices.Clone(transfer.Materials), slices.Clone(transfer.Chain)
+	receipt.Materials = slices.Clone(receipt.Materials)
+	y.offer, y.accept, y.transfer, y.receipt, y.refusal = &offer, &accept, &transfer, &receipt, &refusal
+	return &y
 }

@@ -144,6 +144,7 @@ func disorder(payload []byte) []byte {
 // Each content that can't be signed can't be opened either: both ways go through the same rules.
 func TestContents(t *testing.T) {
 	t.Parallel()
+	base := newExchange(t)
 	long := strings.Repeat("x", 1<<16)
 	offers := map[string]func(o *wire.Offer){
 		"no exchange id":      func(o *wire.Offer) { o.ExchangeID = [16]byte{} },
@@ -179,9 +180,9 @@ func TestContents(t *testing.T) {
 		"text that is no UTF": func(o *wire.Offer) { o.Description = "a\xff" },
 	}
 	for name, change := range offers {
-		x := newExchange(t)
+		x := base.copy()
 		change(x.offer)
-		checkContent(t, "offer: "+name, x.east, x.offer, wire.ErrMalformed)
+		checkContent(t, "offer: "+name, x, x.east, x.offer, wire.ErrMalformed)
 	}
 	offCurve := point(t, "RAKB")
 	offCurve[96] ^= 1
@@ -204,9 +205,9 @@ func TestContents(t *testing.T) {
 		"no nonce":             {func(a *wire.Accept) { a.Nonce = [32]byte{} }, wire.ErrMalformed},
 		"sender and addressee": {func(a *wire.Accept) { a.To = a.From }, wire.ErrMalformed},
 	} {
-		x := newExchange(t)
+		x := base.copy()
 		c.change(x.accept)
-		checkContent(t, "accept: "+name, x.west, x.accept, c.want)
+		checkContent(t, "accept: "+name, x, x.west, x.accept, c.want)
 	}
 	for name, change := range map[string]func(m *wire.Transfer){
 		"no point":          func(m *wire.Transfer) { m.RAKA = nil },
@@ -225,9 +226,9 @@ func TestContents(t *testing.T) {
 		"long chain":        func(m *wire.Transfer) { m.Chain = make([][]byte, keyset.MaxChain+1) },
 		"route":             func(m *wire.Transfer) { m.From = "" },
 	} {
-		x := newExchange(t)
+		x := base.copy()
 		change(x.transfer)
-		checkContent(t, "transfer: "+name, x.east, x.transfer, wire.ErrMalformed)
+		checkContent(t, "transfer: "+name, x, x.east, x.transfer, wire.ErrMalformed)
 	}
 	for name, change := range map[string]func(r *wire.Receipt){
 		"no material":    func(r *wire.Receipt) { r.Materials = nil },
@@ -239,9 +240,9 @@ func TestContents(t *testing.T) {
 		"no incarnation": func(r *wire.Receipt) { r.Incarnation = [16]byte{} },
 		"route":          func(r *wire.Receipt) { r.ExchangeID = [16]byte{} },
 	} {
-		x := newExchange(t)
+		x := base.copy()
 		change(x.receipt)
-		checkContent(t, "receipt: "+name, x.west, x.receipt, wire.ErrMalformed)
+		checkContent(t, "receipt: "+name, x, x.west, x.receipt, wire.ErrMalformed)
 	}
 	for name, change := range map[string]func(r *wire.Refusal){
 		"no code":           func(r *wire.Refusal) { r.Code = "" },
@@ -252,14 +253,14 @@ func TestContents(t *testing.T) {
 		"busy and final":    func(r *wire.Refusal) { r.Code, r.Final = wire.CodeBusy, true },
 		"route":             func(r *wire.Refusal) { r.To = "" },
 	} {
-		x := newExchange(t)
+		x := base.copy()
 		change(x.refusal)
-		checkContent(t, "refusal: "+name, x.west, x.refusal, wire.ErrMalformed)
+		checkContent(t, "refusal: "+name, x, x.west, x.refusal, wire.ErrMalformed)
 	}
 }
 
 // checkContent: Sign refuses m, and so does Open when someone with the right key signed it all the same.
-func checkContent(t *testing.T, name string, by *region, m wire.Message, want error) {
+func checkContent(t *testing.T, name string, x *exchange, by *region, m wire.Message, want error) {
 	t.Helper()
 	if _, err := wire.Sign(t.Context(), by, m); !errors.Is(err, want) {
 		t.Errorf("%s: signed: %v", name, err)
@@ -277,7 +278,7 @@ func checkContent(t *testing.T, name string, by *region, m wire.Message, want er
 		t.Errorf("%s: parsed: %v", name, err)
 	}
 	self := m.Header().To
-	if _, err := wire.Open(data, self, newRoster(t)); !errors.Is(err, want) {
+	if _, err := wire.Open(data, self, x.roster); !errors.Is(err, want) {
 		t.Errorf("%s: opened: %v", name, err)
 	}
 }
