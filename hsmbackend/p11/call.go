@@ -21,7 +21,8 @@ type call struct {
 }
 
 // run does f in a session of owner, or of the pool if owner is nil. If the session or the connection turns out to be
-// dead it closes it and, where again says that f may be done twice, does f once more with a new one.
+// dead it closes it and, where again says that f may be repeated, does f with a new one: twice, because a new session
+// may show that the connection is lost, too.
 func (t *Token) run(ctx context.Context, op string, o *owner, again bool, f func(*call) error) error {
 	if o != nil {
 		if !t.await(ctx.Done(), o.lock) {
@@ -31,7 +32,7 @@ func (t *Token) run(ctx context.Context, op string, o *owner, again bool, f func
 	}
 	for attempt := 0; ; attempt++ {
 		err, ft := t.once(ctx, op, o, f)
-		if again && attempt == 0 && (ft == fateSession || ft == fateModule) {
+		if again && attempt < 2 && (ft == fateSession || ft == fateModule) {
 			continue
 		}
 		return err
