@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"antipode/regions/arn"
-
 	"pgregory.net/rapid"
+
+	"antipode/regions/arn"
 )
 
 const (

@@ -37,11 +37,22 @@ func TestHeader(t *testing.T) {
 func TestHeaderRefuses(t *testing.T) {
 	t.Parallel()
 	for _, c := range [][2]string{
-		{"", testMaterial}, {"mrk-", testMaterial}, {testMRK[:35], testMaterial}, {testMRK + "0", testMaterial},
-		{strings.ToUpper(testMRK), testMaterial}, {"mrk-" + strings.ToUpper(testMRK[4:]), testMaterial},
-		{testUUID[:35], testMaterial}, {testUUID + "0", testMaterial}, {strings.ReplaceAll(testUUID, "-", "0"), testMaterial},
-		{strings.ToUpper(testUUID), testMaterial}, {testMRK[4:], testMaterial}, {"arn:aws:kms:us-east-2:111122223333:key/" + testMRK, testMaterial},
-		{testMRK, ""}, {testMRK, testMaterial[:63]}, {testMRK, testMaterial + "00"}, {testMRK, strings.ToUpper(testMaterial)},
+		{"", testMaterial},
+		{"mrk-", testMaterial},
+		{testMRK[:35], testMaterial},
+		{testMRK + "0", testMaterial},
+		{strings.ToUpper(testMRK), testMaterial},
+		{"mrk-" + strings.ToUpper(testMRK[4:]), testMaterial},
+		{testUUID[:35], testMaterial},
+		{testUUID + "0", testMaterial},
+		{strings.ReplaceAll(testUUID, "-", "0"), testMaterial},
+		{strings.ToUpper(testUUID), testMaterial},
+		{testMRK[4:], testMaterial},
+		{"arn:aws:kms:us-east-2:111122223333:key/" + testMRK, testMaterial},
+		{testMRK, ""},
+		{testMRK, testMaterial[:63]},
+		{testMRK, testMaterial + "00"},
+		{testMRK, strings.ToUpper(testMaterial)},
 		{testMRK, testMaterial[:63] + "g"},
 	} {
 		if h, ok := newHeader(c[0], c[1]); ok {

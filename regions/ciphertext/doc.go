@@ -48,13 +48,13 @@ const MaxPlaintext = 4096
 const MaxBlob = headerLength + nonceLength + MaxPlaintext + tagLength
 
 var (
-	// ErrInvalid: the ciphertext was not made by this key with this context, or is no ciphertext at all. It says no more,
+	// ErrInvalid means that the ciphertext was not made by this key with this context, or is no ciphertext at all. It says no more,
 	// so that nobody learns from it how far a forgery got.
 	ErrInvalid = errors.New("invalid ciphertext")
-	// ErrContext: the encryption context can't be used: invalid UTF-8, or longer than [MaxContext].
+	// ErrContext means that the encryption context can't be used: invalid UTF-8, or longer than [MaxContext].
 	ErrContext = errors.New("invalid encryption context")
-	// ErrPlaintext: the plaintext is longer than [MaxPlaintext].
+	// ErrPlaintext means that the plaintext is longer than [MaxPlaintext].
 	ErrPlaintext = errors.New("plaintext too long")
-	// ErrClosed: the Sealer was closed.
+	// ErrClosed means that the Sealer was closed.
 	ErrClosed = errors.New("sealer is closed")
 )

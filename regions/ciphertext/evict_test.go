@@ -308,7 +308,7 @@ func TestClose(t *testing.T) {
 // TestEverythingAtOnce runs all methods against each other with caches that are too small, while calls to the token fail.
 func TestEverythingAtOnce(t *testing.T) {
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // any bits will do
+	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	p := newProbe(t)
 	c := newClock()
@@ -328,7 +328,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for worker := range uint64(6) {
 		wg.Go(func() {
-			r := rand.New(rand.NewPCG(seed, worker)) //nolint:gosec // a reproducible schedule
+			r := rand.New(rand.NewPCG(seed, worker))
 			for range 150 {
 				key := keys[r.IntN(len(keys))]
 				var err error

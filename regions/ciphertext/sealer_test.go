@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"antipode/hsmbackend"
 	"antipode/softhsm/softhsmtest"
-
-	"pgregory.net/rapid"
 )
 
 func TestRoundTripOfEverySize(t *testing.T) {

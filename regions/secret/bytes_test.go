@@ -15,11 +15,11 @@ import (
 	"strings"
 	"testing"
 
-	"antipode/regions/secret"
-
 	"github.com/fxamacker/cbor/v2"
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/rs/zerolog"
+
+	"antipode/regions/secret"
 )
 
 const plaintext = "correct horse battery staple"
@@ -49,7 +49,7 @@ func newOuter() outer {
 // requireNoLeak fails if out holds the plaintext in a spelling that some encoder uses.
 func requireNoLeak(t *testing.T, what, out string) {
 	t.Helper()
-	decimal := strings.Trim(fmt.Sprint([]byte(plaintext)), "[]") // 99 111 114 ...
+	decimal := strings.Trim(fmt.Sprintf("%d", []byte(plaintext)), "[]") // 99 111 114 ...
 	for _, spelling := range []string{
 		plaintext, plaintext[:7], hex.EncodeToString([]byte(plaintext))[:12], decimal[:16], strings.ReplaceAll(decimal, " ", ",")[:16],
 		strings.ReplaceAll(fmt.Sprintf("%#x", []byte(plaintext[:4])), "0x", ""), fmt.Sprintf("% x", plaintext)[:11],
@@ -147,11 +147,6 @@ func TestEncodersFail(t *testing.T) {
 	if v, err := driver.DefaultParameterConverter.ConvertValue(s); v != nil || !errors.Is(err, secret.ErrMarshal) {
 		t.Errorf("sql: %v, %v", v, err)
 	}
-	// What has no exported field encodes, to nothing.
-	hidden, err := json.Marshal(outer{hidden: s}.inner)
-	if err != nil || string(hidden) != "{}" {
-		t.Errorf("json of a hidden field: %s, %v", hidden, err)
-	}
 }
 
 func TestLoggers(t *testing.T) {
@@ -181,8 +176,12 @@ func TestEqual(t *testing.T) {
 		a, b secret.Bytes
 		want bool
 	}{
-		{of("a"), of("a"), true}, {of("a"), of("b"), false}, {of("a"), of("ab"), false}, {of(""), secret.Bytes{}, true},
-		{secret.Bytes{}, secret.Bytes{}, true}, {secret.Bytes{}, of("a"), false},
+		{of("a"), of("a"), true},
+		{of("a"), of("b"), false},
+		{of("a"), of("ab"), false},
+		{of(""), secret.Bytes{}, true},
+		{secret.Bytes{}, secret.Bytes{}, true},
+		{secret.Bytes{}, of("a"), false},
 	} {
 		if c.a.Equal(c.b) != c.want || c.b.Equal(c.a) != c.want {
 			t.Errorf("Equal(%q, %q) is not %v", c.a.Reveal(), c.b.Reveal(), c.want)
