@@ -8,6 +8,8 @@ import (
 // ErrNoRecord is what a [Reader] answers for a record that is not there.
 var ErrNoRecord = errors.New("no such record")
 
+func isNoRecord(err error) bool { return errors.Is(err, ErrNoRecord) }
+
 // RecordKind is the kind of a record; with account, id and sub it names one record.
 type RecordKind string
 

@@ -1,0 +1,194 @@
+package regions
+
+import (
+	"context"
+	"errors"
+
+	"antipode/regions/arn"
+	"antipode/regions/awstime"
+)
+
+// AliasInput is the request of CreateAlias and UpdateAlias.
+type AliasInput struct {
+	AliasName   string `json:"AliasName"`
+	TargetKeyID string `json:"TargetKeyId"`
+}
+
+func (in *AliasInput) validate() error {
+	if in.AliasName == "" {
+		return missing("aliasName")
+	}
+	if err := validateKeyID(in.TargetKeyID, "targetKeyId"); err != nil {
+		return err
+	}
+	if err := arn.CheckNewAlias(in.AliasName); err != nil {
+		return nameError(err)
+	}
+	return nil
+}
+
+// aliasesPerKey is AWS's quota.
+const aliasesPerKey = 50
+
+func createAlias(ctx context.Context, r *Region, c *Call, in *AliasInput) (*struct{}, error) {
+	return nil, r.pointAlias(ctx, c, in, func(existing *Alias) error {
+		if existing != nil {
+			return Errorf(CodeAlreadyExists, "An alias with the name %s already exists",
+				r.place(c.caller.Account).Alias(in.AliasName))
+		}
+		return nil
+	})
+}
+
+func updateAlias(ctx context.Context, r *Region, c *Call, in *AliasInput) (*struct{}, error) {
+	return nil, r.pointAlias(ctx, c, in, func(existing *Alias) error {
+		if existing == nil {
+			return Errorf(CodeNotFound, "Alias %s is not found.", r.place(c.caller.Account).Alias(in.AliasName))
+		}
+		return nil
+	})
+}
+
+// pointAlias lets an alias point to a key, if check agrees to what exists under the name now (nil if nothing does).
+func (r *Region) pointAlias(ctx context.Context, c *Call, in *AliasInput, check func(*Alias) error) error {
+	c.param("aliasName", in.AliasName)
+	c.param("targetKeyId", in.TargetKeyID)
+	v, err := r.find(ctx, c, in.TargetKeyID, false)
+	if err != nil {
+		return err
+	}
+	if err := r.admit(ctx, c, v); err != nil {
+		return err
+	}
+	now := r.Now().UnixMilli()
+	a := Alias{Account: v.key.Account, Name: in.AliasName, KeyID: v.key.KeyID, Created: now, Updated: now}
+	return r.Update(ctx, func(tx Tx) error {
+		old, err := Get[Alias](ctx, tx, r.ring, a.RecordKey())
+		existing := &old
+		if errors.Is(err, ErrNoRecord) {
+			existing = nil
+		} else if err != nil {
+			return err
+		}
+		if err := check(existing); err != nil {
+			return err
+		}
+		k, err := Get[Key](ctx, tx, r.ring, v.key.RecordKey())
+		if err != nil {
+			return err
+		}
+		if err := checkState(c.op.Name, k.State, v.arn); err != nil {
+			return err
+		}
+		if existing != nil {
+			a.Created = existing.Created
+			if existing.KeyID == a.KeyID {
+				return Put(ctx, tx, r.ring, a)
+			}
+		}
+		others, err := List[Alias](ctx, tx, r.ring, Query{Kind: KindAlias, Account: a.Account, Ref: a.KeyID})
+		if err != nil {
+			return err
+		}
+		if len(others) >= aliasesPerKey {
+			return Errorf(CodeLimitExceeded, "Too many aliases for key %s: the limit is %d.", v.arn, aliasesPerKey)
+		}
+		return Put(ctx, tx, r.ring, a)
+	})
+}
+
+// DeleteAliasInput is the request of DeleteAlias.
+type DeleteAliasInput struct {
+	AliasName string `json:"AliasName"`
+}
+
+func (in *DeleteAliasInput) validate() error {
+	if in.AliasName == "" {
+		return missing("aliasName")
+	}
+	if err := arn.CheckNewAlias(in.AliasName); err != nil {
+		return nameError(err)
+	}
+	return nil
+}
+
+func deleteAlias(ctx context.Context, r *Region, c *Call, in *DeleteAliasInput) (*struct{}, error) {
+	c.param("aliasName", in.AliasName)
+	v, err := r.find(ctx, c, in.AliasName, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.admit(ctx, c, v); err != nil {
+		return nil, err
+	}
+	a := Alias{Account: c.caller.Account, Name: in.AliasName}
+	return nil, r.Update(ctx, func(tx Tx) error { return tx.Delete(ctx, a.RecordKey()) })
+}
+
+// ListAliasesInput is the request of ListAliases.
+type ListAliasesInput struct {
+	KeyID  string `json:"KeyId"`
+	Limit  *int   `json:"Limit"` // 1 to 100, default 50
+	Marker string `json:"Marker"`
+}
+
+// ListAliasesOutput is the answer of ListAliases.
+type ListAliasesOutput struct {
+	Aliases    []AliasListEntry `json:"Aliases"`
+	NextMarker string           `json:"NextMarker,omitzero"`
+	Truncated  bool             `json:"Truncated"`
+}
+
+// AliasListEntry describes one alias.
+type AliasListEntry struct {
+	AliasName       string            `json:"AliasName"`
+	AliasArn        string            `json:"AliasArn"`
+	TargetKeyID     string            `json:"TargetKeyId"`
+	CreationDate    awstime.Timestamp `json:"CreationDate"`
+	LastUpdatedDate awstime.Timestamp `json:"LastUpdatedDate"`
+}
+
+func (in *ListAliasesInput) validate() error { return validateLimit(in.Limit, 100) }
+
+func listAliases(ctx context.Context, r *Region, c *Call, in *ListAliasesInput) (*ListAliasesOutput, error) {
+	limit := limitOr(in.Limit, 50)
+	q := Query{Kind: KindAlias, Account: c.caller.Account, Limit: limit + 1}
+	if in.KeyID != "" {
+		c.param("keyId", in.KeyID)
+		v, err := r.find(ctx, c, in.KeyID, false)
+		if err != nil {
+			return nil, err
+		}
+		q.Ref = v.key.KeyID
+	}
+	if err := r.admitAccount(ctx, c, "ListAliases"); err != nil {
+		return nil, err
+	}
+	after, err := decodeMarker(in.Marker)
+	if err != nil {
+		return nil, err
+	}
+	if after != "" {
+		q.After = RecordKey{Kind: KindAlias, Account: c.caller.Account, ID: after}
+	}
+	var aliases []Alias
+	err = r.cfg.Store.View(ctx, func(rd Reader) (err error) {
+		aliases, err = List[Alias](ctx, rd, r.ring, q)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &ListAliasesOutput{Aliases: []AliasListEntry{}}
+	if len(aliases) > limit {
+		aliases, out.Truncated = aliases[:limit], true
+		out.NextMarker = encodeMarker(aliases[limit-1].Name)
+	}
+	for _, a := range aliases {
+		out.Aliases = append(out.Aliases, AliasListEntry{
+			AliasName: a.Name, AliasArn: r.place(a.Account).Alias(a.Name), TargetKeyID: a.KeyID,
+			CreationDate: awstime.FromMillis(a.Created), LastUpdatedDate: awstime.FromMillis(a.Updated),
+		})
+	}
+	return out, nil
+}

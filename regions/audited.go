@@ -1,0 +1,128 @@
+package regions
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"antipode/regions/audit"
+	"antipode/regions/encctx"
+)
+
+// AuditHead is the head of the audit log as of the last commit of the store. A log that ends before it was cut.
+type AuditHead struct {
+	Region   string   `cbor:"1,keyasint"`
+	Sequence uint64   `cbor:"2,keyasint"`
+	Hash     [32]byte `cbor:"3,keyasint"`
+}
+
+// RecordKey implements [Body].
+func (h AuditHead) RecordKey() RecordKey { return RecordKey{Kind: KindAuditHead, ID: h.Region} }
+
+// RecordIndex implements [Body].
+func (h AuditHead) RecordIndex() (string, int64) { return "", 0 }
+
+func (r *Region) newEvent(c *Call) audit.Event {
+	return audit.Event{
+		EventName: c.op.Name, EventTime: r.Now(), AWSRegion: r.cfg.Name,
+		UserIdentity: audit.UserIdentity{
+			Type: "IAMUser", PrincipalID: c.caller.AccessKeyID, ARN: c.caller.ARN, AccountID: c.caller.Account,
+			AccessKeyID: c.caller.AccessKeyID, UserName: c.caller.UserName,
+		},
+		SourceIPAddress: c.caller.SourceIP, UserAgent: c.caller.UserAgent, RequestID: c.caller.RequestID,
+		ReadOnly: c.op.Class != ClassManage, RecipientAccountID: c.caller.Account,
+	}
+}
+
+// param records one of the request's parameters. What a caller may not want others to read is never given to it.
+func (c *Call) param(name string, value any) { setField(&c.event.RequestParameters, name, value) }
+
+// contextParam records an encryption context, which is no secret.
+func (c *Call) contextParam(name string, ec encctx.Context) {
+	if len(ec) > 0 {
+		c.event.RequestParameters.Map(name, ec)
+	}
+}
+
+// response records a part of the answer.
+func (c *Call) response(name string, value string) { c.event.ResponseElements.Str(name, value) }
+
+func setField(f *audit.Fields, name string, value any) {
+	switch v := value.(type) {
+	case string:
+		f.Str(name, v)
+	case int:
+		f.Int(name, int64(v))
+	case bool:
+		f.Bool(name, v)
+	}
+}
+
+// resource records that the call is about this key.
+func (c *Call) resource(arn, account string) {
+	for _, have := range c.event.Resources {
+		if have.ARN == arn {
+			return
+		}
+	}
+	c.event.Resources = append(c.event.Resources, audit.Resource{ARN: arn, AccountID: account})
+}
+
+// eventTime formats a time as audit records do.
+func (r *Region) eventTime(millis int64) string {
+	return time.UnixMilli(millis).UTC().Format("2006-01-02T15:04:05Z")
+}
+
+// closeIntents writes an outcome for each intent that a crash left open. What became of the change is in the store;
+// the record says only that nobody was answered.
+func (r *Region) closeIntents(ctx context.Context) error {
+	for _, open := range r.cfg.Audit.OpenIntents() {
+		e := open.Event
+		e.ErrorCode, e.ErrorMessage = CodeInternal, "The service stopped before the call was answered."
+		if err := r.cfg.Audit.Outcome(ctx, open.Ticket, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkAuditHead refuses an audit log that ends before what the store's last commit knew of it.
+func (r *Region) checkAuditHead(ctx context.Context) error {
+	var head AuditHead
+	err := r.cfg.Store.View(ctx, func(rd Reader) (err error) {
+		head, err = Get[AuditHead](ctx, rd, r.ring, AuditHead{Region: r.cfg.Name}.RecordKey())
+		return err
+	})
+	if isNoRecord(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if now := r.cfg.Audit.Head(); now.Seq < head.Sequence {
+		return fmt.Errorf("the audit log ends at record %d, but the store knew record %d: records were removed, "+
+			"or the log of another time or Region is in place", now.Seq, head.Sequence)
+	}
+	return nil
+}
+
+// Audited is for changes that another Region asks for: it writes the intent, runs fn, and writes the outcome. e needs
+// the event's name, resources and whoever is to be held responsible; nothing happens if the intent can't be written.
+func (r *Region) Audited(ctx context.Context, e audit.Event, fn func(*audit.Event) error) error {
+	e.AWSRegion, e.EventTime = r.cfg.Name, r.Now()
+	ticket, err := r.cfg.Audit.Intent(ctx, e)
+	if err != nil {
+		return fmt.Errorf("audit intent: %w", err)
+	}
+	err = fn(&e)
+	if err != nil {
+		apiErr := AsError(err)
+		e.ErrorCode, e.ErrorMessage = apiErr.Code, apiErr.Message
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
+	defer cancel()
+	if auditErr := r.cfg.Audit.Outcome(ctx, ticket, e); auditErr != nil {
+		return fmt.Errorf("audit outcome: %w", auditErr)
+	}
+	return err
+}

@@ -1,0 +1,246 @@
+package regions
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"antipode/regions/keyring"
+	"antipode/regions/policy"
+)
+
+// CreateKeyInput is the request of CreateKey.
+type CreateKeyInput struct {
+	Policy                         string `json:"Policy"`
+	Description                    string `json:"Description"` // up to 8192 characters
+	KeyUsage                       string `json:"KeyUsage"`
+	CustomerMasterKeySpec          string `json:"CustomerMasterKeySpec"`
+	KeySpec                        string `json:"KeySpec"`
+	Origin                         string `json:"Origin"`
+	CustomKeyStoreID               string `json:"CustomKeyStoreId"`
+	XksKeyID                       string `json:"XksKeyId"`
+	BypassPolicyLockoutSafetyCheck bool   `json:"BypassPolicyLockoutSafetyCheck"`
+	Tags                           []Tag  `json:"Tags"` // up to 50
+	MultiRegion                    bool   `json:"MultiRegion"`
+}
+
+// CreateKeyOutput is the answer of CreateKey.
+type CreateKeyOutput struct {
+	KeyMetadata KeyMetadata `json:"KeyMetadata"`
+}
+
+var (
+	keySpecs = []string{
+		"RSA_2048", "RSA_3072", "RSA_4096", "ECC_NIST_P256", "ECC_NIST_P384", "ECC_NIST_P521", "ECC_SECG_P256K1",
+		SpecSymmetricDefault, "HMAC_224", "HMAC_256", "HMAC_384", "HMAC_512", "SM2", "ML_DSA_44", "ML_DSA_65",
+		"ML_DSA_87", "ECC_NIST_EDWARDS25519", "ML_KEM_512", "ML_KEM_768", "ML_KEM_1024",
+	}
+	keyUsages = []string{"SIGN_VERIFY", UsageEncryptDecrypt, "GENERATE_VERIFY_MAC", "KEY_AGREEMENT", "ENCAPSULATE_DECAPSULATE"}
+	origins   = []string{OriginAWSKMS, "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"}
+)
+
+func (in *CreateKeyInput) validate() error {
+	for _, e := range []struct {
+		value, field string
+		allowed      []string
+	}{
+		{in.KeySpec, "keySpec", keySpecs},
+		{in.CustomerMasterKeySpec, "customerMasterKeySpec", keySpecs},
+		{in.KeyUsage, "keyUsage", keyUsages},
+		{in.Origin, "origin", origins},
+	} {
+		if e.value != "" && !slices.Contains(e.allowed, e.value) {
+			return invalidEnum(e.value, e.field, e.allowed...)
+		}
+	}
+	if in.KeySpec != "" && in.CustomerMasterKeySpec != "" && in.KeySpec != in.CustomerMasterKeySpec {
+		return Errorf(CodeValidation, "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.")
+	}
+	if err := validateDescription(in.Description); err != nil {
+		return err
+	}
+	return validateTags(in.Tags)
+}
+
+func (in *CreateKeyInput) spec() string {
+	switch {
+	case in.KeySpec != "":
+		return in.KeySpec
+	case in.CustomerMasterKeySpec != "":
+		return in.CustomerMasterKeySpec
+	}
+	return SpecSymmetricDefault
+}
+
+func validateDescription(d string) error {
+	return checkLength(d, "description", utf8.RuneCountInString(d), 0, 8192)
+}
+
+// validateTags checks AWS's rules for tags: up to 50, keys of 1 to 128 characters that are unique and not AWS's own,
+// values of up to 256 characters.
+func validateTags(tags []Tag) error {
+	if len(tags) > 50 {
+		return Errorf(CodeTag, "Too many tags")
+	}
+	seen := map[string]bool{}
+	for _, t := range tags {
+		if err := checkLength(t.TagKey, "tags.tagKey", utf8.RuneCountInString(t.TagKey), 1, 128); err != nil {
+			return err
+		}
+		if err := checkLength(t.TagValue, "tags.tagValue", utf8.RuneCountInString(t.TagValue), 0, 256); err != nil {
+			return err
+		}
+		if len(t.TagKey) >= 4 && t.TagKey[:4] == "aws:" {
+			return Errorf(CodeTag, "aws: prefixed tag key names are not allowed for external use.")
+		}
+		if seen[t.TagKey] {
+			return Errorf(CodeTag, "Duplicate tag keys")
+		}
+		seen[t.TagKey] = true
+	}
+	return nil
+}
+
+// checkPolicy returns the policy document that a new key of the account gets.
+func checkPolicy(document, account string) (string, error) {
+	if document == "" {
+		return policy.Default(account), nil
+	}
+	_, err := policy.Parse(document, account)
+	switch {
+	case errors.Is(err, policy.ErrTooLarge):
+		return "", Errorf(CodeLimitExceeded, "The policy document is larger than %d bytes.", policy.MaxSize)
+	case errors.Is(err, policy.ErrMalformed):
+		return "", Errorf(CodeMalformedPolicy, "%v", err)
+	case err != nil:
+		return "", Errorf(CodeUnsupportedOperation, "Only the default key policy is supported by this version of Antipode: %v", err)
+	}
+	return document, nil
+}
+
+func createKey(ctx context.Context, r *Region, c *Call, in *CreateKeyInput) (*CreateKeyOutput, error) {
+	spec := in.spec()
+	c.param("keySpec", spec)
+	c.param("multiRegion", in.MultiRegion)
+	c.param("description", in.Description)
+	if in.CustomKeyStoreID != "" || in.XksKeyID != "" {
+		return nil, Errorf(CodeUnsupportedOperation, "Custom key stores are not supported: this Region's keys are on its own HSM.")
+	}
+	switch {
+	case in.KeyUsage == "" && spec != SpecSymmetricDefault:
+		return nil, Errorf(CodeValidation, "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.")
+	case spec != SpecSymmetricDefault:
+		return nil, Errorf(CodeUnsupportedOperation, "KeySpec %s is not supported by this version of Antipode.", spec)
+	case in.KeyUsage != "" && in.KeyUsage != UsageEncryptDecrypt:
+		return nil, Errorf(CodeValidation, "KeyUsage %s is not compatible with KeySpec %s", in.KeyUsage, spec)
+	case in.Origin != "" && in.Origin != OriginAWSKMS:
+		return nil, Errorf(CodeUnsupportedOperation, "Origin %s is not supported by this version of Antipode.", in.Origin)
+	}
+	account := c.caller.Account
+	document, err := checkPolicy(in.Policy, account)
+	if err != nil {
+		return nil, err
+	}
+	actions := []string{"CreateKey"}
+	if len(in.Tags) > 0 {
+		actions = append(actions, "TagResource")
+	}
+	if err := r.admitAccount(ctx, c, actions...); err != nil {
+		return nil, err
+	}
+	id, err := r.newKeyID(ctx, in.MultiRegion)
+	if err != nil {
+		return nil, err
+	}
+	now := r.Now().UnixMilli()
+	k := Key{
+		Account: account, KeyID: id, Spec: spec, Usage: UsageEncryptDecrypt, Origin: OriginAWSKMS,
+		Description: in.Description, State: StateEnabled, Created: now, Tags: in.Tags, Storage: keyring.StorageWrapped,
+	}
+	if !in.MultiRegion {
+		k.Storage = r.cfg.Storage
+	}
+	c.resource(r.KeyARN(account, id), account)
+	if err := r.makeKey(ctx, k, document, in.MultiRegion); err != nil {
+		return nil, err
+	}
+	v, err := r.views.key(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	m := r.metadata(v)
+	c.response("keyId", m.KeyID)
+	return &CreateKeyOutput{KeyMetadata: m}, nil
+}
+
+// newKeyID makes a key id from the token's random numbers: "mrk-" and 32 hex digits, or a UUID.
+func (r *Region) newKeyID(ctx context.Context, multiRegion bool) (string, error) {
+	raw, err := r.cfg.Token.Random(ctx, 16)
+	if err != nil {
+		return "", err
+	}
+	if multiRegion {
+		return "mrk-" + hex.EncodeToString(raw), nil
+	}
+	raw[6], raw[8] = raw[6]&0x0f|0x40, raw[8]&0x3f|0x80 // RFC 9562 version 4
+	return uuid.UUID(raw).String(), nil
+}
+
+// makeKey makes the material of a new key and commits all its records at once.
+func (r *Region) makeKey(ctx context.Context, k Key, document string, multiRegion bool) error {
+	m := keyring.Material{Account: k.Account, KeyID: k.KeyID, Spec: k.Spec, Usage: k.Usage, Origin: k.Origin, Created: k.Created}
+	var err error
+	if k.Storage == keyring.StorageToken {
+		m, err = r.makeTokenKey(ctx, m)
+	} else {
+		m, err = r.ring.Generate(ctx, m)
+	}
+	if err != nil {
+		return err
+	}
+	k.Current = m.ID
+	if multiRegion {
+		if k.MultiRegion, err = r.newKeySet(ctx, k, m); err != nil {
+			return err
+		}
+	}
+	return r.Update(ctx, func(tx Tx) error {
+		if err := r.putNew(ctx, tx, k, document, m); err != nil {
+			return err
+		}
+		return tx.Delete(ctx, TokenKey{Account: k.Account, KeyID: k.KeyID}.RecordKey())
+	})
+}
+
+func (r *Region) putNew(ctx context.Context, tx Tx, k Key, document string, materials ...keyring.Material) error {
+	bodies := []Body{k, PolicyRecord{Account: k.Account, KeyID: k.KeyID, Document: document}}
+	for _, m := range materials {
+		bodies = append(bodies, MaterialRecord{m})
+	}
+	for _, b := range bodies {
+		if err := Put(ctx, tx, r.ring, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeTokenKey makes material that stays on the token. Its object's name is in the store before the object is made.
+func (r *Region) makeTokenKey(ctx context.Context, m keyring.Material) (keyring.Material, error) {
+	raw, err := r.cfg.Token.Random(ctx, 16)
+	if err != nil {
+		return m, err
+	}
+	copy(m.Object[:], raw)
+	err = r.Update(ctx, func(tx Tx) error {
+		return Put(ctx, tx, r.ring, TokenKey{Account: m.Account, KeyID: m.KeyID, Object: m.Object})
+	})
+	if err != nil {
+		return m, err
+	}
+	return r.ring.GenerateOnToken(ctx, m)
+}

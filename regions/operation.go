@@ -1,0 +1,121 @@
+package regions
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// Class says what an operation does to the Region, and so how it is audited.
+type Class uint8
+
+// The classes.
+const (
+	// ClassRead changes nothing: one audit record before the answer.
+	ClassRead Class = iota
+	// ClassData is a cryptographic operation: one audit record before the answer.
+	ClassData
+	// ClassManage changes the Region: an intent on disk before the effect, an outcome after it.
+	ClassManage
+)
+
+// Operation is one row of the table that every front (AWS JSON, REST) serves.
+type Operation struct {
+	// Name is AWS's, "Encrypt".
+	Name string
+	// Class says how it is audited.
+	Class Class
+	// NewInput returns a pointer to a zero input struct, whose JSON names are AWS's member names.
+	NewInput func() any
+	// run does it. It is nil for operations of the AWS model that are not built yet.
+	run func(ctx context.Context, r *Region, c *Call, input any) (any, error)
+}
+
+// Built reports whether the operation is built; others answer UnsupportedOperationException.
+func (o Operation) Built() bool { return o.run != nil }
+
+// row makes an Operation of a typed function. in is decoded by the front, out is encoded by it; a nil out is an empty
+// answer.
+func row[In, Out any](name string, class Class, fn func(ctx context.Context, r *Region, c *Call, in *In) (*Out, error)) Operation {
+	return Operation{
+		Name: name, Class: class,
+		NewInput: func() any { return new(In) },
+		run: func(ctx context.Context, r *Region, c *Call, input any) (any, error) {
+			in, isIn := input.(*In)
+			if !isIn {
+				return nil, Errorf(CodeInternal, "")
+			}
+			out, err := fn(ctx, r, c, in)
+			if err != nil || out == nil {
+				return nil, err
+			}
+			return out, nil
+		},
+	}
+}
+
+// Operations returns the table: every operation of the AWS KMS model, in order of name.
+func Operations() []Operation { return slices.Clone(table()) }
+
+// OperationByName returns the row of the table with this name.
+func OperationByName(name string) (Operation, bool) {
+	i, found := slices.BinarySearchFunc(table(), name, func(o Operation, n string) int {
+		switch {
+		case o.Name < n:
+			return -1
+		case o.Name > n:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		return Operation{}, false
+	}
+	return table()[i], true
+}
+
+var table = sync.OnceValue(func() []Operation {
+	ops := []Operation{
+		row("CancelKeyDeletion", ClassManage, cancelKeyDeletion),
+		row("CreateAlias", ClassManage, createAlias),
+		row("CreateKey", ClassManage, createKey),
+		row("Decrypt", ClassData, decrypt),
+		row("DeleteAlias", ClassManage, deleteAlias),
+		row("DescribeKey", ClassRead, describeKey),
+		row("DisableKey", ClassManage, disableKey),
+		row("EnableKey", ClassManage, enableKey),
+		row("Encrypt", ClassData, encrypt),
+		row("GenerateDataKey", ClassData, generateDataKey),
+		row("GenerateDataKeyWithoutPlaintext", ClassData, generateDataKeyWithoutPlaintext),
+		row("GenerateRandom", ClassData, generateRandom),
+		row("GetKeyPolicy", ClassRead, getKeyPolicy),
+		row("ListAliases", ClassRead, listAliases),
+		row("ListKeys", ClassRead, listKeys),
+		row("ReEncrypt", ClassData, reEncrypt),
+		row("ReplicateKey", ClassManage, replicateKey),
+		row("ScheduleKeyDeletion", ClassManage, scheduleKeyDeletion),
+		row("UpdateAlias", ClassManage, updateAlias),
+	}
+	for _, name := range notBuilt {
+		ops = append(ops, Operation{Name: name, Class: ClassRead, NewInput: func() any { return new(struct{}) }})
+	}
+	slices.SortFunc(ops, func(a, b Operation) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return ops
+})
+
+// notBuilt are the operations of the AWS KMS model that this version answers with UnsupportedOperationException.
+var notBuilt = []string{
+	"ConnectCustomKeyStore", "CreateCustomKeyStore", "CreateGrant", "Decapsulate", "DeleteCustomKeyStore",
+	"DeleteImportedKeyMaterial", "DeriveSharedSecret", "DescribeCustomKeyStores", "DisableKeyRotation",
+	"DisconnectCustomKeyStore", "EnableKeyRotation", "Encapsulate", "GenerateDataKeyPair",
+	"GenerateDataKeyPairWithoutPlaintext", "GenerateMac", "GetKeyLastUsage", "GetKeyRotationStatus",
+	"GetParametersForImport", "GetPublicKey", "ImportKeyMaterial", "ListGrants", "ListKeyPolicies", "ListKeyRotations",
+	"ListResourceTags", "ListRetirableGrants", "PutKeyPolicy", "RetireGrant", "RevokeGrant", "RotateKeyOnDemand", "Sign",
+	"TagResource", "UntagResource", "UpdateCustomKeyStore", "UpdateKeyDescription", "UpdatePrimaryRegion", "Verify",
+	"VerifyMac",
+}

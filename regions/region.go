@@ -1,0 +1,224 @@
+package regions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"antipode/hsmbackend"
+	"antipode/regions/arn"
+	"antipode/regions/audit"
+	"antipode/regions/ciphertext"
+	"antipode/regions/identity"
+	"antipode/regions/keyring"
+	"antipode/regions/roster"
+)
+
+// Config is what a Region is opened with. All fields are needed unless they say otherwise.
+type Config struct {
+	// Partition is the first part of ARNs after "arn:"; Regions replicate only inside one partition.
+	Partition string
+	// Name is the Region's name, "us-east-2".
+	Name string
+	// Store, Token and Audit are owned by the caller, who closes them after the Region.
+	Store Store
+	Token hsmbackend.Token
+	Audit *audit.Log
+	// Storage is where single-Region keys' material goes; multi-Region keys' is always wrapped.
+	Storage keyring.Storage
+	// WorkingCopies bounds the key material loaded on the token; 0 means 1024.
+	WorkingCopies int
+	// Clock tells the time of creation dates and schedules. Steady tells the time of nonce periods and caches.
+	Clock, Steady func() time.Time
+	// Random is an unbuffered CSPRNG.
+	Random io.Reader
+	// Log receives what clients are not told.
+	Log zerolog.Logger
+}
+
+// Region is one Region: a KMS with its own token, store, audit log and policies. It is safe for concurrent use.
+type Region struct {
+	cfg        Config
+	ring       *keyring.Ring
+	sealer     *ciphertext.Sealer
+	directory  *identity.Directory
+	views      *views
+	roster     atomic.Pointer[roster.Roster]
+	replicator Replicator
+}
+
+// Replicator moves keys between Regions; package replication provides it.
+type Replicator interface {
+	// Replicate brings key into another Region. It returns when the replica is Enabled there, or, if the other Region
+	// does not answer in time, when the change is durable here and will be finished in the background. It returns an
+	// [*Error] if either Region refuses, and then nothing was made in either.
+	Replicate(ctx context.Context, order ReplicaOrder) error
+	// CanReach reports whether keys of the account may be replicated to the Region: it is in the roster.
+	CanReach(ctx context.Context, region, account string) error
+}
+
+// ReplicaOrder is a ReplicateKey request that this Region has admitted.
+type ReplicaOrder struct {
+	Account     string
+	KeyID       string
+	Region      string // destination
+	Principal   string // ARN of the caller
+	Policy      string // of the replica, JSON
+	Description string // of the replica
+	Tags        []Tag  // of the replica
+	RequestID   string
+}
+
+// HierarchyRecord is the record that holds the Region's own wrapped keys.
+type HierarchyRecord struct {
+	Region    string            `cbor:"1,keyasint"`
+	Hierarchy keyring.Hierarchy `cbor:"2,keyasint"`
+}
+
+// RecordKey implements [Body].
+func (h HierarchyRecord) RecordKey() RecordKey { return RecordKey{Kind: KindHierarchy, ID: h.Region} }
+
+// RecordIndex implements [Body].
+func (h HierarchyRecord) RecordIndex() (string, int64) { return "", 0 }
+
+// Init makes the Region's keys on the token and records them in the store. It may be repeated after a crash, until
+// [Open] finds the Region; on a Region that is complete it changes nothing.
+func Init(ctx context.Context, name string, store Store, token hsmbackend.Token) error {
+	var plan keyring.Hierarchy
+	done := false
+	err := store.View(ctx, func(rd Reader) (err error) {
+		if _, err = rd.Get(ctx, RecordKey{Kind: KindHierarchy, ID: name}); err == nil {
+			done = true
+			return nil
+		}
+		if !errors.Is(err, ErrNoRecord) {
+			return err
+		}
+		plan, err = readPlan(ctx, rd, name)
+		return err
+	})
+	if err != nil || done {
+		return err
+	}
+	if plan.KEK == (hsmbackend.ID{}) {
+		if plan, err = keyring.Plan(ctx, token); err != nil {
+			return err
+		}
+		if err = writePlan(ctx, store, name, plan); err != nil {
+			return err
+		}
+	}
+	h, err := keyring.Create(ctx, token, plan, name)
+	if err != nil {
+		return err
+	}
+	ring, err := keyring.Open(ctx, token, h, 1)
+	if err != nil {
+		return err
+	}
+	return store.Update(ctx, func(tx Tx) error {
+		if err := Put(ctx, tx, ring, HierarchyRecord{Region: name, Hierarchy: h}); err != nil {
+			return err
+		}
+		return tx.Delete(ctx, RecordKey{Kind: KindPlan, ID: name})
+	})
+}
+
+// Open opens a Region that [Init] has made.
+func Open(ctx context.Context, cfg Config) (*Region, error) {
+	if cfg.WorkingCopies == 0 {
+		cfg.WorkingCopies = 1024
+	}
+	if cfg.Storage == "" {
+		cfg.Storage = keyring.StorageWrapped
+	}
+	h, err := readHierarchy(ctx, cfg.Store, cfg.Name)
+	if err != nil {
+		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
+	}
+	ring, err := keyring.Open(ctx, cfg.Token, h, cfg.WorkingCopies)
+	if err != nil {
+		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
+	}
+	r := &Region{cfg: cfg, ring: ring}
+	r.views = newViews(r)
+	if r.sealer, err = ciphertext.New(cfg.Token, cfg.Random, cfg.Steady, ciphertext.Limits{}); err != nil {
+		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
+	}
+	// The hierarchy could only be read without a check; the record key it led to must confirm it.
+	err = cfg.Store.View(ctx, func(rd Reader) error {
+		_, err := Get[HierarchyRecord](ctx, rd, ring, RecordKey{Kind: KindHierarchy, ID: cfg.Name})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
+	}
+	if err := r.loadRoster(ctx); err != nil {
+		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
+	}
+	if r.directory, err = newDirectory(r); err != nil {
+		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
+	}
+	if err := r.recover(ctx); err != nil {
+		return nil, fmt.Errorf("region %s: recover: %w", cfg.Name, err)
+	}
+	return r, nil
+}
+
+// SetReplicator connects the Region to the others. It must be called before the Region serves.
+func (r *Region) SetReplicator(rep Replicator) { r.replicator = rep }
+
+// Name returns the Region's name.
+func (r *Region) Name() string { return r.cfg.Name }
+
+// Partition returns the partition.
+func (r *Region) Partition() string { return r.cfg.Partition }
+
+// Ring returns the Region's keys.
+func (r *Region) Ring() *keyring.Ring { return r.ring }
+
+// Store returns the Region's store, for reading. Changes go through [Region.Update].
+func (r *Region) Store() Store { return r.cfg.Store }
+
+// Directory resolves access keys.
+func (r *Region) Directory() *identity.Directory { return r.directory }
+
+// Audit returns the Region's audit log.
+func (r *Region) Audit() *audit.Log { return r.cfg.Audit }
+
+// Now returns the Region's time, which development set-ups may shift.
+func (r *Region) Now() time.Time { return r.cfg.Clock() }
+
+// Logger returns the Region's log.
+func (r *Region) Logger() zerolog.Logger { return r.cfg.Log }
+
+// Ready returns nil if the Region can serve: its token answers and its audit log can be written.
+func (r *Region) Ready(ctx context.Context) error {
+	if err := r.cfg.Audit.Err(); err != nil {
+		return fmt.Errorf("audit log: %w", err)
+	}
+	if _, err := r.cfg.Token.Random(ctx, 1); err != nil {
+		return fmt.Errorf("token: %w", err)
+	}
+	return nil
+}
+
+func (r *Region) place(account string) arn.Place {
+	return arn.Place{Partition: r.cfg.Partition, Region: r.cfg.Name, Account: account}
+}
+
+// KeyARN returns the ARN of a key in this Region.
+func (r *Region) KeyARN(account, keyID string) string { return r.place(account).Key(keyID) }
+
+// Close destroys what the Region holds on the token beyond its own keys. It does not close what [Config] says that the
+// caller owns.
+func (r *Region) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), auditTimeout)
+	defer cancel()
+	return r.sealer.Close(ctx)
+}

@@ -1,0 +1,81 @@
+package regions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"antipode/regions/canon"
+	"antipode/regions/keyring"
+)
+
+// The plan of a Region's keys is the one record without a MAC: it exists only before there is a record key, and names
+// objects that nobody without the PIN can make.
+func readPlan(ctx context.Context, rd Reader, name string) (keyring.Hierarchy, error) {
+	var h keyring.Hierarchy
+	rec, err := rd.Get(ctx, RecordKey{Kind: KindPlan, ID: name})
+	if errors.Is(err, ErrNoRecord) {
+		return h, nil
+	}
+	if err != nil {
+		return h, err
+	}
+	if err := canon.Unmarshal(rec.Body, &h); err != nil {
+		return h, fmt.Errorf("decode plan: %w", err)
+	}
+	return h, nil
+}
+
+func writePlan(ctx context.Context, store Store, name string, plan keyring.Hierarchy) error {
+	body, err := canon.Marshal(plan)
+	if err != nil {
+		return fmt.Errorf("encode plan: %w", err)
+	}
+	return store.Update(ctx, func(tx Tx) error {
+		return tx.Put(ctx, Record{RecordKey: RecordKey{Kind: KindPlan, ID: name}, Body: body})
+	})
+}
+
+// readHierarchy reads the hierarchy without checking its MAC, which needs the record key that is inside.
+func readHierarchy(ctx context.Context, store Store, name string) (keyring.Hierarchy, error) {
+	var h HierarchyRecord
+	err := store.View(ctx, func(rd Reader) error {
+		rec, err := rd.Get(ctx, RecordKey{Kind: KindHierarchy, ID: name})
+		if err != nil {
+			return err
+		}
+		return canon.Unmarshal(rec.Body, &h)
+	})
+	if errors.Is(err, ErrNoRecord) {
+		return h.Hierarchy, errors.New("the store holds no such Region; `antipode init` or `antipode dev` makes one")
+	}
+	if err != nil {
+		return h.Hierarchy, fmt.Errorf("read region keys: %w", err)
+	}
+	return h.Hierarchy, nil
+}
+
+// recover finishes what a crash left in this Region alone: token objects of keys that were never committed are
+// destroyed, and the audit log's open intents are closed.
+func (r *Region) recover(ctx context.Context) error {
+	var left []TokenKey
+	err := r.cfg.Store.View(ctx, func(rd Reader) (err error) {
+		left, err = List[TokenKey](ctx, rd, r.ring, Query{Kind: KindTokenKey})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, t := range left {
+		if err := r.ring.DestroyOnToken(ctx, t.Object); err != nil {
+			return fmt.Errorf("destroy what key %s left on the token: %w", t.KeyID, err)
+		}
+		if err := r.Update(ctx, func(tx Tx) error { return tx.Delete(ctx, t.RecordKey()) }); err != nil {
+			return err
+		}
+	}
+	if err := r.checkAuditHead(ctx); err != nil {
+		return err
+	}
+	return r.closeIntents(ctx)
+}

@@ -1,0 +1,165 @@
+package regions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"antipode/hsmbackend"
+	"antipode/regions/arn"
+	"antipode/regions/keyring"
+	"antipode/regions/policy"
+)
+
+// Replica is a replica key that another Region asks this one to hold.
+type Replica struct {
+	Account     string
+	KeyID       string
+	Spec        string
+	Usage       string
+	Origin      string
+	Principal   string // ARN of who asked for it in the other Region
+	Policy      string // JSON; "" asks for the default one
+	Description string
+	Tags        []Tag
+	Source      string   // the Region that the key comes from
+	Incarnation [16]byte // the exchange
+}
+
+// CheckReplica decides whether this Region would hold the replica: what kind of key it is, whether the principal may
+// make keys here, and whether its policy and tags are good. It changes nothing and returns an [*Error] for a refusal.
+func (r *Region) CheckReplica(ctx context.Context, p Replica) error {
+	kt, err := keyring.KeyType(p.Spec)
+	if errors.Is(err, hsmbackend.ErrUnsupported) || p.Usage != UsageEncryptDecrypt || p.Origin != OriginAWSKMS {
+		return Errorf(CodeUnsupportedOperation, "Region %s does not support %s keys with usage %s and origin %s.",
+			r.cfg.Name, p.Spec, p.Usage, p.Origin)
+	}
+	if err != nil {
+		return err
+	}
+	if !hasKeyType(r.cfg.Token.Capabilities(), kt) {
+		return Errorf(CodeUnsupportedOperation, "The token of Region %s has no %s keys.", r.cfg.Name, kt)
+	}
+	if !arn.IsAccount(p.Account) || !arn.IsMultiRegionKeyID(p.KeyID) {
+		return Errorf(CodeValidation, "not a multi-Region key: %s in account %s", p.KeyID, p.Account)
+	}
+	if err := checkLength(p.Description, "description", utf8.RuneCountInString(p.Description), 0, 8192); err != nil {
+		return err
+	}
+	if err := validateTags(p.Tags); err != nil {
+		return err
+	}
+	if _, err := checkPolicy(p.Policy, p.Account); err != nil {
+		return err
+	}
+	actions := []string{"CreateKey"}
+	if len(p.Tags) > 0 {
+		actions = append(actions, "TagResource")
+	}
+	return r.mayCreate(ctx, p, actions)
+}
+
+func hasKeyType(c hsmbackend.Capabilities, kt hsmbackend.KeyType) bool {
+	for _, have := range c.KeyTypes {
+		if have == kt {
+			return true
+		}
+	}
+	return false
+}
+
+// mayCreate asks this Region's own identities about the principal of another Region's caller.
+func (r *Region) mayCreate(ctx context.Context, p Replica, actions []string) error {
+	var u UserRecord
+	err := r.cfg.Store.View(ctx, func(rd Reader) (err error) {
+		u, err = r.userByARN(ctx, rd, p.Principal)
+		return err
+	})
+	if err != nil && !errors.Is(err, ErrNoRecord) {
+		return err
+	}
+	for _, action := range actions {
+		if err != nil || u.User.Account != p.Account || !u.User.Administrator() {
+			return denied(p.Principal, action, "*")
+		}
+	}
+	return nil
+}
+
+// Reserve makes the replica's record in state Creating, inside a transaction. It returns AlreadyExistsException if the
+// id is taken.
+func (r *Region) Reserve(ctx context.Context, tx Tx, p Replica) error {
+	taken, err := tx.List(ctx, Query{Kind: KindKey, Ref: p.KeyID, Limit: 1})
+	if err != nil {
+		return err
+	}
+	if len(taken) > 0 {
+		return Errorf(CodeAlreadyExists, "The key %s already exists in %s. You can create only one replica of each primary key in each AWS Region.",
+			p.KeyID, r.cfg.Name)
+	}
+	document := p.Policy
+	if document == "" {
+		document = policy.Default(p.Account)
+	}
+	return r.putNew(ctx, tx, Key{
+		Account: p.Account, KeyID: p.KeyID, Spec: p.Spec, Usage: p.Usage, Origin: p.Origin, Description: p.Description,
+		State: StateCreating, Created: r.Now().UnixMilli(), Tags: p.Tags, Storage: keyring.StorageWrapped,
+		MultiRegion: &MultiRegion{Incarnation: p.Incarnation, Source: p.Source},
+	}, document)
+}
+
+// Unreserve takes back, inside a transaction, what Reserve made for this incarnation, with the aliases that were given
+// to it meanwhile. A replica that has its material stays.
+func (r *Region) Unreserve(ctx context.Context, tx Tx, account, keyID string, incarnation [16]byte) error {
+	k, err := Get[Key](ctx, tx, r.ring, Key{Account: account, KeyID: keyID}.RecordKey())
+	if errors.Is(err, ErrNoRecord) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if k.MultiRegion == nil || k.MultiRegion.State != nil || k.MultiRegion.Incarnation != incarnation {
+		return nil
+	}
+	aliases, err := List[Alias](ctx, tx, r.ring, Query{Kind: KindAlias, Account: account, Ref: keyID})
+	if err != nil {
+		return err
+	}
+	gone := []Body{k, PolicyRecord{Account: account, KeyID: keyID}}
+	for _, a := range aliases {
+		gone = append(gone, a)
+	}
+	for _, b := range gone {
+		if err := tx.Delete(ctx, b.RecordKey()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// InstallReplica gives the reserved replica its material and shared state, inside a transaction. It becomes Enabled,
+// unless it was scheduled for deletion meanwhile.
+func (r *Region) InstallReplica(ctx context.Context, tx Tx, p Replica, shared MultiRegion, materials []keyring.Material) error {
+	k, err := Get[Key](ctx, tx, r.ring, Key{Account: p.Account, KeyID: p.KeyID}.RecordKey())
+	if err != nil {
+		return fmt.Errorf("install replica: %w", err)
+	}
+	if k.MultiRegion == nil || k.MultiRegion.State != nil || k.MultiRegion.Incarnation != p.Incarnation {
+		return fmt.Errorf("install replica: %s is not reserved for this exchange", p.KeyID)
+	}
+	if k.State == StateCreating {
+		k.State = StateEnabled
+	}
+	k.MultiRegion, k.Current = &shared, shared.State.Current()
+	bodies := []Body{k}
+	for _, m := range materials {
+		bodies = append(bodies, MaterialRecord{m})
+	}
+	for _, b := range bodies {
+		if err := Put(ctx, tx, r.ring, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,126 @@
+package regions
+
+import (
+	"context"
+	"errors"
+
+	"antipode/regions/awstime"
+	"antipode/regions/roster"
+)
+
+// ReplicateKeyInput is the request of ReplicateKey.
+type ReplicateKeyInput struct {
+	KeyID                          string `json:"KeyId"`
+	ReplicaRegion                  string `json:"ReplicaRegion"`
+	Policy                         string `json:"Policy"`
+	BypassPolicyLockoutSafetyCheck bool   `json:"BypassPolicyLockoutSafetyCheck"`
+	Description                    string `json:"Description"`
+	Tags                           []Tag  `json:"Tags"`
+}
+
+// ReplicateKeyOutput is the answer of ReplicateKey.
+type ReplicateKeyOutput struct {
+	ReplicaKeyMetadata KeyMetadata `json:"ReplicaKeyMetadata"`
+	ReplicaPolicy      string      `json:"ReplicaPolicy"`
+	ReplicaTags        []Tag       `json:"ReplicaTags"`
+}
+
+func (in *ReplicateKeyInput) validate() error {
+	if err := validateKeyID(in.KeyID, "keyId"); err != nil {
+		return err
+	}
+	if in.ReplicaRegion == "" {
+		return missing("replicaRegion")
+	}
+	if err := checkLength(in.ReplicaRegion, "replicaRegion", len(in.ReplicaRegion), 1, 32); err != nil {
+		return err
+	}
+	if !roster.ValidRegion(in.ReplicaRegion) {
+		return invalid(in.ReplicaRegion, "replicaRegion", "Member must satisfy regular expression pattern: ^([a-z]+-){2,3}\\d+$")
+	}
+	if err := validateDescription(in.Description); err != nil {
+		return err
+	}
+	return validateTags(in.Tags)
+}
+
+func replicateKey(ctx context.Context, r *Region, c *Call, in *ReplicateKeyInput) (*ReplicateKeyOutput, error) {
+	c.param("keyId", in.KeyID)
+	c.param("replicaRegion", in.ReplicaRegion)
+	c.param("description", in.Description)
+	v, err := r.find(ctx, c, in.KeyID, false)
+	if err != nil {
+		return nil, err
+	}
+	c.resource(v.arn, v.key.Account)
+	if err := r.allow(c, c.op.Name, v.arn, v.policy, v.key.Account); err != nil {
+		return nil, err
+	}
+	if v.shared == nil || v.shared.Primary != r.cfg.Name {
+		// Also what a key with storage TOKEN is told: it is never a multi-Region key.
+		return nil, Errorf(CodeUnsupportedOperation, "%s is not a multi-region primary key.", v.arn)
+	}
+	document, err := checkPolicy(in.Policy, v.key.Account)
+	if err != nil {
+		return nil, err
+	}
+	if _, member := v.shared.Member(in.ReplicaRegion); member {
+		return nil, alreadyReplicated(v, in.ReplicaRegion)
+	}
+	if err := r.canReach(ctx, in.ReplicaRegion, v.key.Account); err != nil {
+		return nil, err
+	}
+	if err := r.admit(ctx, c, v); err != nil {
+		return nil, err
+	}
+	order := ReplicaOrder{
+		Account: v.key.Account, KeyID: v.key.KeyID, Region: in.ReplicaRegion, Principal: c.caller.ARN, Policy: document,
+		Description: in.Description, Tags: in.Tags, RequestID: c.caller.RequestID,
+	}
+	if err := r.replicator.Replicate(ctx, order); err != nil {
+		return nil, err
+	}
+	if v, err = r.views.key(ctx, v.key.KeyID); err != nil {
+		return nil, err
+	}
+	m := r.replicaMetadata(v, order)
+	c.response("replicaKeyArn", m.Arn)
+	tags := in.Tags
+	if tags == nil {
+		tags = []Tag{}
+	}
+	return &ReplicateKeyOutput{ReplicaKeyMetadata: m, ReplicaPolicy: document, ReplicaTags: tags}, nil
+}
+
+func alreadyReplicated(v *view, region string) *Error {
+	return Errorf(CodeAlreadyExists, "The key %s already exists in %s. You can create only one replica of each primary key in each AWS Region.",
+		v.key.KeyID, region)
+}
+
+// canReach maps what the roster says of a destination to the errors of the API.
+func (r *Region) canReach(ctx context.Context, region, account string) error {
+	if r.replicator == nil {
+		return Errorf(CodeUnsupportedOperation, "Region %s does not replicate keys.", r.cfg.Name)
+	}
+	err := r.replicator.CanReach(ctx, region, account)
+	var api *Error
+	if err == nil || errors.As(err, &api) {
+		return err
+	}
+	return Errorf(CodeValidation, "The Region %s is not one that keys of Region %s can be replicated to.", region, r.cfg.Name)
+}
+
+// replicaMetadata describes a replica as ReplicateKey answers it: Creating, whatever it has become since.
+func (r *Region) replicaMetadata(v *view, order ReplicaOrder) KeyMetadata {
+	m := r.metadata(v)
+	place := r.place(order.Account)
+	place.Region = order.Region
+	m.Arn, m.Description = place.Key(order.KeyID), order.Description
+	m.CreationDate = awstime.FromMillis(r.Now().UnixMilli())
+	m.KeyState, m.Enabled, m.CurrentKeyMaterialID = StateCreating, false, ""
+	m.DeletionDate, m.PendingDeletionWindowInDays = awstime.Timestamp{}, 0
+	if m.MultiRegionConfiguration != nil {
+		m.MultiRegionConfiguration.MultiRegionKeyType = keyTypeReplica
+	}
+	return m
+}

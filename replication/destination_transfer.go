@@ -1,0 +1,218 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"antipode/hsmbackend"
+	"antipode/regions"
+	"antipode/regions/audit"
+	"antipode/regions/keyring"
+	"antipode/regions/keyset"
+	"antipode/replication/wire"
+)
+
+// handleTransfer answers m3 with a receipt, or a refusal.
+func (n *Node) handleTransfer(ctx context.Context, data []byte, t *wire.Transfer) ([]byte, error) {
+	e, known, err := n.load(ctx, t.From, t.ExchangeID)
+	if err != nil {
+		return nil, err
+	}
+	lost := regions.Errorf(wire.CodeExchangeLost, "this node has no key for the exchange")
+	if !known {
+		return n.refuse(ctx, data, t.Route, lost, false)
+	}
+	switch e.Step {
+	case StepFinished, StepRefused:
+		if hash := wire.Hash(data); string(hash[:]) == string(e.Transfer) {
+			return e.Answer, nil
+		}
+		return n.refuse(ctx, data, t.Route, regions.Errorf("ExchangeEnded", "the exchange ended with another transfer"), false)
+	case StepReserved:
+	case StepOffered, StepAccepted, StepTransferred, StepFailed, StepLost:
+		return n.refuse(ctx, data, t.Route, lost, false)
+	}
+	r, alive := n.rakbs.take(e.ID)
+	if !alive {
+		if err := n.lose(ctx, e); err != nil {
+			return nil, err
+		}
+		return n.refuse(ctx, data, t.Route, lost, false)
+	}
+	answer, err := n.receive(ctx, data, t, e, r)
+	if err = errors.Join(err, n.rakbs.token.CloseScope(r.scope)); answer != nil {
+		// What the answer says is committed; a session that does not close is the token's trouble, not the peer's.
+		if err != nil {
+			n.log.Error().Err(err).Msg("close exchange")
+		}
+		return answer, nil
+	}
+	// RAKB has had its one use, so this exchange can't be tried again.
+	return nil, errors.Join(err, n.lose(ctx, e))
+}
+
+// receive checks m3, takes the material over, and commits key, materials and receipt at once.
+func (n *Node) receive(ctx context.Context, data []byte, t *wire.Transfer, e DestinationExchange, r *rakb) ([]byte, error) {
+	offer, err := parse[*wire.Offer](e.M1)
+	if err != nil {
+		return nil, err
+	}
+	state, refusal := n.checkTransfer(t, e, offer)
+	if refusal == nil {
+		// What was allowed when the exchange began may not be any more.
+		if _, refusal, err = n.checkOffer(ctx, offer); err != nil {
+			return nil, err
+		}
+	}
+	if refusal != nil {
+		return n.refuseForGood(ctx, data, t, e, refusal)
+	}
+	event := audit.Event{
+		EventName: "CreateKey", UserIdentity: audit.UserIdentity{
+			ARN: offer.Principal, AccountID: offer.Account, InvokedBy: "kms.amazonaws.com",
+		},
+		RecipientAccountID:  offer.Account,
+		Resources:           []audit.Resource{{ARN: n.region.KeyARN(offer.Account, offer.KeyID), AccountID: offer.Account}},
+		ServiceEventDetails: details("primaryRegion", t.From),
+	}
+	var answer []byte
+	err = n.region.Audited(ctx, event, func(*audit.Event) error {
+		materials, err := n.unwrap(ctx, t, e, offer, r)
+		if err != nil {
+			return err
+		}
+		answer, err = n.commitReplica(ctx, data, t, e, offer, state, materials)
+		return err
+	})
+	switch {
+	case err == nil:
+		return answer, n.logReceipt(ctx, offer.Account, offer.KeyID, t.From, e.ID, answer)
+	case errors.Is(err, hsmbackend.ErrIntegrity), errors.Is(err, keyring.ErrRefused):
+		return n.refuseForGood(ctx, data, t, e, regions.Errorf(wire.CodeMaterialMismatch, "the material does not unwrap to what was offered"))
+	}
+	return nil, err
+}
+
+// checkTransfer checks all of m3 but the material: that it carries out the offer, and that the sender is the certified
+// primary whose shared state lists this replica.
+func (n *Node) checkTransfer(t *wire.Transfer, e DestinationExchange, o *wire.Offer) (keyset.State, *regions.Error) {
+	var state keyset.State
+	refusal := func(err error) (keyset.State, *regions.Error) {
+		return state, regions.Errorf(wire.CodeNotCertified, "%v", err)
+	}
+	accept, err := parse[*wire.Accept](e.M2)
+	if err != nil {
+		return refusal(err)
+	}
+	if err := t.Follows(e.M1, e.M2, o, accept); err != nil {
+		return refusal(err)
+	}
+	ro := n.region.Roster()
+	head, err := keyset.VerifyChain(t.Chain, nil, ro)
+	if err != nil {
+		return refusal(err)
+	}
+	if head.Primary != t.From || head.KeyID != o.KeyID || head.Account != o.Account {
+		return refusal(fmt.Errorf("%s is not the primary of %s", t.From, o.KeyID))
+	}
+	if state, err = keyset.OpenState(t.State, head, ro); err != nil {
+		return refusal(err)
+	}
+	if state.Spec != o.Spec || state.Usage != o.Usage || state.Origin != o.Origin || len(state.Materials) != len(o.Materials) {
+		return refusal(errors.New("the shared state is not of the key that was offered"))
+	}
+	for i, m := range state.Materials {
+		if m.ID != o.Materials[i].ID || m.Status != o.Materials[i].Status {
+			return refusal(errors.New("the shared state has other materials than were offered"))
+		}
+	}
+	me, member := state.Member(n.region.Name())
+	if !member || me.Incarnation != e.ID || me.Status != keyset.Creating {
+		return refusal(errors.New("this replica is not a member of the key set"))
+	}
+	return state, nil
+}
+
+// unwrap derives RWK, takes over each material, and leaves no ephemeral key behind.
+func (n *Node) unwrap(ctx context.Context, t *wire.Transfer, e DestinationExchange, o *wire.Offer, r *rakb) ([]keyring.Material, error) {
+	accept, err := parse[*wire.Accept](e.M2)
+	if err != nil {
+		return nil, err
+	}
+	transcript, err := wire.Transcript(accept.Suite, e.M1, e.M2, t)
+	if err != nil {
+		return nil, err
+	}
+	rwk, err := wrappingKey(ctx, n.rakbs.token, accept.Suite, r.ref, t.RAKA, transcript, hsmbackend.UsageUnwrap, r.scope)
+	if err != nil {
+		return nil, fmt.Errorf("derive RWK: %w", err)
+	}
+	now := n.region.Now().UnixMilli()
+	var out []keyring.Material
+	for _, w := range t.Materials {
+		m, err := n.region.Ring().Adopt(ctx, keyring.Material{
+			Account: o.Account, KeyID: o.KeyID, ID: w.ID, Spec: o.Spec, Usage: o.Usage, Origin: o.Origin, Created: now,
+		}, rwk, w.Blob, r.scope)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+func (n *Node) commitReplica(ctx context.Context, data []byte, t *wire.Transfer, e DestinationExchange, o *wire.Offer,
+	state keyset.State, materials []keyring.Material,
+) ([]byte, error) {
+	receipt := &wire.Receipt{
+		Route: t.Answer(n.region.Roster().Version), Transfer: wire.Hash(data), Epoch: state.Epoch, Sequence: state.Sequence,
+		Incarnation: e.ID,
+	}
+	for _, m := range materials {
+		receipt.Materials = append(receipt.Materials, m.ID)
+	}
+	answer, err := wire.Sign(ctx, n.region.Ring().RSK(), receipt)
+	if err != nil {
+		return nil, err
+	}
+	hash := wire.Hash(data)
+	return answer, n.region.Update(ctx, func(tx regions.Tx) error {
+		now, err := regions.Get[DestinationExchange](ctx, tx, n.region.Ring(), e.RecordKey())
+		if err != nil {
+			return err
+		}
+		if now.Step != StepReserved {
+			return fmt.Errorf("exchange is %s meanwhile", now.Step)
+		}
+		now.Step, now.Transfer, now.Answer = StepFinished, hash[:], answer
+		if err := regions.Put(ctx, tx, n.region.Ring(), now); err != nil {
+			return err
+		}
+		return n.region.InstallReplica(ctx, tx, replicaOf(o), regions.MultiRegion{
+			State: &state, Signed: t.State, Certificates: t.Chain, Incarnation: e.ID,
+		}, materials)
+	})
+}
+
+// refuseForGood ends the exchange: the refusal is stored with the end, and given again to whoever repeats m3.
+func (n *Node) refuseForGood(ctx context.Context, data []byte, t *wire.Transfer, e DestinationExchange, why *regions.Error) ([]byte, error) {
+	answer, err := n.refuse(ctx, data, t.Route, why, true)
+	if err != nil {
+		return nil, err
+	}
+	hash := wire.Hash(data)
+	e.Transfer, e.Answer = hash[:], answer
+	err = n.region.Audited(ctx, audit.Event{
+		EventName: "RefuseReplication", UserIdentity: audit.UserIdentity{AccountID: e.Account, InvokedBy: "AWS Internal"},
+		EventType: audit.TypeServiceEvent, RecipientAccountID: e.Account,
+		Resources:           []audit.Resource{{ARN: n.region.KeyARN(e.Account, e.KeyID), AccountID: e.Account}},
+		ServiceEventDetails: details("peer", t.From, "code", why.Code, "reason", cut(why.Message, 1024)),
+	}, func(*audit.Event) error {
+		return n.region.Update(ctx, func(tx regions.Tx) error { return n.unreserve(ctx, tx, e, StepRefused) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answer, nil
+}

@@ -1,0 +1,145 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"antipode/regions"
+	"antipode/regions/audit"
+	"antipode/replication/wire"
+)
+
+// Peers carries one message to a Region and brings its answer; *peer.Client does it over HTTPS.
+type Peers interface {
+	Call(ctx context.Context, region string, message []byte) ([]byte, error)
+}
+
+// Config is what a Node needs; all fields.
+type Config struct {
+	Region *regions.Region
+	Peers  Peers
+	// Name names this node of the Region: where a RAKB lives.
+	Name string
+	// Steady is the monotonic clock that bounds the life of a RAKB.
+	Steady func() time.Time
+	Log    zerolog.Logger
+}
+
+// Limits in time.
+const (
+	// rakbLife is how long a destination keeps a RAKB for its Transfer.
+	rakbLife = time.Minute
+	// answerTime is how long ReplicateKey waits for the exchange before it leaves it to the background.
+	answerTime = 10 * time.Second
+	// backoff between attempts of an exchange that can't go on: doubled each time from firstBackoff to lastBackoff.
+	firstBackoff = 200 * time.Millisecond
+	lastBackoff  = 30 * time.Second
+)
+
+// Node is one node's part in replication, source and destination. It implements regions.Replicator.
+type Node struct {
+	region *regions.Region
+	peers  Peers
+	name   string
+	steady func() time.Time
+	log    zerolog.Logger
+	rakbs  *rakbs
+	wake   chan struct{}
+
+	mu   sync.Mutex
+	busy map[[16]byte]*exchangeLock
+}
+
+// New returns a Node. Exchanges that a crash cut off are settled by [Node.Recover], before it serves.
+func New(cfg Config) *Node {
+	return &Node{
+		region: cfg.Region, peers: cfg.Peers, name: cfg.Name, steady: cfg.Steady, log: cfg.Log,
+		rakbs: newRakbs(cfg.Region.Ring().Token(), cfg.Steady), wake: make(chan struct{}, 1),
+		busy: map[[16]byte]*exchangeLock{},
+	}
+}
+
+// Handle answers one message of a peer, which the transport knows as from. An error means that there is no answer: the
+// message is not one that a peer could have meant, or this Region can't answer now.
+func (n *Node) Handle(ctx context.Context, from string, data []byte) ([]byte, error) {
+	m, err := wire.Open(data, n.region.Name(), n.region.Roster())
+	if err != nil {
+		return nil, n.refuseUnsigned(ctx, from, err)
+	}
+	if m.Header().From != from {
+		return nil, n.refuseUnsigned(ctx, from, fmt.Errorf("%w: sent by %s", wire.ErrMisrouted, from))
+	}
+	unlock := n.lock(m.Header().ExchangeID)
+	defer unlock()
+	switch m := m.(type) {
+	case *wire.Offer:
+		return n.handleOffer(ctx, data, m)
+	case *wire.Transfer:
+		return n.handleTransfer(ctx, data, m)
+	default:
+		return nil, n.refuseUnsigned(ctx, from, fmt.Errorf("%w: %s is not a request", wire.ErrMalformed, m.Type()))
+	}
+}
+
+// refuseUnsigned records a message that can't be answered because nothing says who sent it.
+func (n *Node) refuseUnsigned(ctx context.Context, from string, why error) error {
+	n.log.Warn().Err(why).Str("peer", from).Msg("replication message refused")
+	err := n.region.Audit().Service(ctx, audit.Event{
+		EventName: "RefuseReplicationMessage", EventTime: n.region.Now(), AWSRegion: n.region.Name(),
+		UserIdentity: audit.UserIdentity{InvokedBy: "AWS Internal"}, EventType: audit.TypeServiceEvent,
+		ErrorCode: "Refused", ErrorMessage: why.Error(), ServiceEventDetails: details("peer", from),
+	})
+	return errors.Join(why, err)
+}
+
+// details makes event details of names and values in turn.
+func details(pairs ...string) audit.Fields {
+	var f audit.Fields
+	for i := 0; i+1 < len(pairs); i += 2 {
+		f.Str(pairs[i], pairs[i+1])
+	}
+	return f
+}
+
+// exchangeLock lets one step of an exchange run at a time.
+type exchangeLock struct {
+	sync.Mutex
+	users int
+}
+
+func (n *Node) lock(id [16]byte) (unlock func()) {
+	n.mu.Lock()
+	l, ok := n.busy[id]
+	if !ok {
+		l = &exchangeLock{}
+		n.busy[id] = l
+	}
+	l.users++
+	n.mu.Unlock()
+	l.Lock()
+	return func() {
+		l.Unlock()
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if l.users--; l.users == 0 {
+			delete(n.busy, id)
+		}
+	}
+}
+
+// CanReach implements regions.Replicator.
+func (n *Node) CanReach(_ context.Context, region, account string) error {
+	ro := n.region.Roster()
+	if _, err := ro.Entry(region); err != nil {
+		return err
+	}
+	if !ro.AllowsAccount(region, account) {
+		return regions.Errorf(regions.CodeAccessDenied, "Keys of account %s may not be replicated to %s.", account, region)
+	}
+	return nil
+}

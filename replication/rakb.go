@@ -1,0 +1,125 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"antipode/hsmbackend"
+)
+
+// errBusy is answered when a peer has as many exchanges open as its roster entry allows.
+var errBusy = errors.New("too many exchanges are open")
+
+// rakb is the destination's ephemeral agreement key of one exchange, in a session of its own.
+type rakb struct {
+	id    [16]byte
+	from  string
+	scope hsmbackend.Scope
+	ref   hsmbackend.KeyRef
+	until time.Time
+}
+
+// rakbs holds the RAKBs of open exchanges, at most so many a peer, each for a bounded time.
+type rakbs struct {
+	token  hsmbackend.Token
+	steady func() time.Time
+
+	mu   sync.Mutex
+	open map[[16]byte]*rakb
+	per  map[string]int // by peer, those being made included
+}
+
+func newRakbs(token hsmbackend.Token, steady func() time.Time) *rakbs {
+	return &rakbs{token: token, steady: steady, open: map[[16]byte]*rakb{}, per: map[string]int{}}
+}
+
+// make makes a RAKB for an exchange and returns its public point, 97 bytes.
+func (s *rakbs) make(ctx context.Context, id [16]byte, from string, limit uint64) ([]byte, error) {
+	s.mu.Lock()
+	if uint64(s.per[from]) >= limit { //nolint:gosec // a count
+		s.mu.Unlock()
+		return nil, errBusy
+	}
+	s.per[from]++
+	s.mu.Unlock()
+	r := &rakb{id: id, from: from}
+	point, err := s.generate(ctx, r)
+	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.uncount(from)
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.until = s.steady().Add(rakbLife)
+	s.open[id] = r
+	return point, nil
+}
+
+func (s *rakbs) generate(ctx context.Context, r *rakb) (point []byte, err error) {
+	if r.scope, err = s.token.OpenScope(ctx); err != nil {
+		return nil, err
+	}
+	if r.ref, point, err = agreementKey(ctx, s.token, r.scope); err != nil {
+		return nil, errors.Join(err, s.token.CloseScope(r.scope))
+	}
+	return point, nil
+}
+
+func (s *rakbs) uncount(from string) {
+	if s.per[from]--; s.per[from] == 0 {
+		delete(s.per, from)
+	}
+}
+
+// has reports whether the exchange's RAKB is alive.
+func (s *rakbs) has(id [16]byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.open[id]
+	return ok && s.steady().Before(r.until)
+}
+
+// take hands the RAKB over for its one use. The caller closes its scope.
+func (s *rakbs) take(id [16]byte) (*rakb, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.open[id]
+	if !ok || !s.steady().Before(r.until) {
+		return nil, false
+	}
+	delete(s.open, id)
+	s.uncount(r.from)
+	return r, true
+}
+
+// drop destroys an exchange's RAKB, if there is one.
+func (s *rakbs) drop(id [16]byte) error {
+	s.mu.Lock()
+	r, ok := s.open[id]
+	if ok {
+		delete(s.open, id)
+		s.uncount(r.from)
+	}
+	s.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	return s.token.CloseScope(r.scope)
+}
+
+// overdue returns the exchanges whose RAKB has lived too long.
+func (s *rakbs) overdue() (ids [][16]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.steady()
+	for id, r := range s.open {
+		if !now.Before(r.until) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}

@@ -1,0 +1,270 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"antipode/regions"
+	"antipode/regions/keyset"
+	"antipode/replication/wire"
+)
+
+// errLater says that an exchange can't go on now and will be tried again.
+var errLater = errors.New("the exchange will be continued")
+
+// Replicate implements regions.Replicator.
+func (n *Node) Replicate(ctx context.Context, order regions.ReplicaOrder) error {
+	e, err := n.newExchange(ctx, order)
+	if err != nil {
+		return err
+	}
+	err = n.region.Update(ctx, func(tx regions.Tx) error {
+		others, err := regions.List[SourceExchange](ctx, tx, n.region.Ring(), regions.Query{
+			Kind: regions.KindSourceEx, Account: order.Account, ID: order.KeyID,
+		})
+		if err != nil {
+			return err
+		}
+		for _, o := range others {
+			if o.Order.Region == order.Region && o.open() {
+				return regions.Errorf(regions.CodeAlreadyExists, "The key %s is already being replicated to %s.",
+					order.KeyID, order.Region)
+			}
+		}
+		return regions.Put(ctx, tx, n.region.Ring(), e)
+	})
+	if err != nil {
+		return err
+	}
+	// The exchange is the Region's own from here on: the caller's leaving must not stop it half-way.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
+	defer cancel()
+	return n.settle(ctx, e.RecordKey(), e.ID)
+}
+
+// settle drives a new exchange as far as it goes and says what ReplicateKey answers.
+func (n *Node) settle(ctx context.Context, key regions.RecordKey, id [16]byte) error {
+	e, driveErr := n.drive(ctx, key, id)
+	switch e.Step {
+	case StepFinished:
+		return nil
+	case StepFailed:
+		return apiError(e)
+	case StepOffered:
+		if e.resumed() {
+			return nil
+		}
+		// Nothing depends on it yet: better a clear answer now than a replica that appears at some time.
+		n.log.Warn().Err(driveErr).Str("key", e.Order.KeyID).Str("peer", e.Order.Region).Msg("region can't be reached")
+		failed, err := n.fail(ctx, e, regions.CodeDependencyTimeout, "The Region "+e.Order.Region+" can't be reached. Nothing was changed; try again.")
+		if err != nil {
+			return err
+		}
+		return apiError(failed)
+	default:
+		n.log.Warn().Err(driveErr).Str("key", e.Order.KeyID).Str("peer", e.Order.Region).
+			Msg("replication goes on in the background")
+		return nil
+	}
+}
+
+// apiError says to the caller of ReplicateKey why the exchange failed.
+func apiError(e SourceExchange) error {
+	switch e.Code {
+	case wire.CodeNoCommonSuite:
+		return regions.Errorf(regions.CodeUnsupportedOperation,
+			"The tokens of the two Regions have no key exchange in common: %s", e.Message)
+	case wire.CodeBusy:
+		return regions.Errorf(regions.CodeLimitExceeded, "The Region %s has too many replications open. Try again.", e.Order.Region)
+	case regions.CodeAccessDenied, regions.CodeAlreadyExists, regions.CodeLimitExceeded, regions.CodeUnsupportedOperation,
+		regions.CodeMalformedPolicy, regions.CodeTag, regions.CodeInvalidState, regions.CodeDisabled,
+		regions.CodeDependencyTimeout, regions.CodeValidation:
+		return regions.Errorf(e.Code, "%s", e.Message)
+	}
+	return fmt.Errorf("replication to %s refused: %s: %s", e.Order.Region, e.Code, e.Message)
+}
+
+// newExchange makes the record and the Offer of a new exchange for an order.
+func (n *Node) newExchange(ctx context.Context, order regions.ReplicaOrder) (SourceExchange, error) {
+	e := SourceExchange{Order: order, Step: StepOffered, Due: n.region.Now().UnixMilli()}
+	raw, err := n.region.Ring().Token().Random(ctx, 16+wire.NonceSize)
+	if err != nil {
+		return e, err
+	}
+	copy(e.ID[:], raw)
+	var k regions.Key
+	err = n.region.Store().View(ctx, func(rd regions.Reader) (err error) {
+		k, err = regions.Get[regions.Key](ctx, rd, n.region.Ring(), regions.Key{Account: order.Account, KeyID: order.KeyID}.RecordKey())
+		return err
+	})
+	if err != nil {
+		return e, err
+	}
+	if k.MultiRegion == nil || k.MultiRegion.State == nil || k.MultiRegion.State.Primary != n.region.Name() {
+		return e, regions.ErrNotPrimary
+	}
+	o := &wire.Offer{
+		Route:   wire.Route{ExchangeID: e.ID, From: n.region.Name(), To: order.Region, RosterVersion: n.region.Roster().Version},
+		Account: order.Account, Principal: order.Principal, KeyID: order.KeyID, Spec: k.Spec, Usage: k.Usage,
+		Origin: k.Origin, Policy: order.Policy, Description: order.Description,
+		Certificate: k.MultiRegion.State.Certificate, Suites: suites(n.region.Ring().Token().Capabilities()),
+		Nonce: [wire.NonceSize]byte(raw[16:]),
+	}
+	for _, t := range order.Tags {
+		o.Tags = append(o.Tags, wire.Tag{Key: t.TagKey, Value: t.TagValue})
+	}
+	for _, m := range k.MultiRegion.State.Materials {
+		o.Materials = append(o.Materials, wire.Material{ID: m.ID, Status: m.Status})
+	}
+	e.M1, err = wire.Sign(ctx, n.region.Ring().RSK(), o)
+	return e, err
+}
+
+// drive takes an exchange from step to step until it has ended or can't go on. It returns the exchange as it stands,
+// with the reason if it has not ended. An exchange that was lost is followed into the one that took its place.
+func (n *Node) drive(ctx context.Context, key regions.RecordKey, id [16]byte) (SourceExchange, error) {
+	defer n.lock(id)()
+	var e SourceExchange
+	err := n.region.Store().View(ctx, func(rd regions.Reader) (err error) {
+		e, err = regions.Get[SourceExchange](ctx, rd, n.region.Ring(), key)
+		return err
+	})
+	for err == nil && e.open() {
+		switch e.Step {
+		case StepOffered:
+			e, err = n.sendOffer(ctx, e)
+		case StepAccepted:
+			e, err = n.makeTransfer(ctx, e)
+		case StepTransferred:
+			e, err = n.sendTransfer(ctx, e)
+		case StepReserved, StepFinished, StepFailed, StepLost, StepRefused:
+			err = fmt.Errorf("exchange at step %s", e.Step)
+		}
+	}
+	if err != nil && e.open() && e.member() {
+		err = errors.Join(err, n.postpone(ctx, e))
+	}
+	return e, err
+}
+
+// postpone sets when the exchange is tried again.
+func (n *Node) postpone(ctx context.Context, e SourceExchange) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
+	defer cancel()
+	wait := lastBackoff
+	if e.Attempts < 8 {
+		wait = min(wait, firstBackoff<<e.Attempts)
+	}
+	e.Attempts++
+	e.Due = n.region.Now().Add(wait).UnixMilli()
+	_, err := n.save(ctx, e, e.Step, nil)
+	return err
+}
+
+// save commits the exchange if it is still at the step it was read at, together with what also writes.
+func (n *Node) save(ctx context.Context, e SourceExchange, was Step, also func(regions.Tx) error) (SourceExchange, error) {
+	err := n.region.Update(ctx, func(tx regions.Tx) error {
+		now, err := regions.Get[SourceExchange](ctx, tx, n.region.Ring(), e.RecordKey())
+		if err != nil {
+			return err
+		}
+		if now.Step != was {
+			return fmt.Errorf("exchange moved from step %s to %s meanwhile", was, now.Step)
+		}
+		if also != nil {
+			if err := also(tx); err != nil {
+				return err
+			}
+		}
+		return regions.Put(ctx, tx, n.region.Ring(), e)
+	})
+	return e, err
+}
+
+// fail ends an exchange without a replica. If the destination was a member already it leaves the key set, which may
+// only happen on its signed word that it holds nothing.
+func (n *Node) fail(ctx context.Context, e SourceExchange, code, message string) (SourceExchange, error) {
+	was := e.Step
+	failed := e
+	failed.Step, failed.Due, failed.Code, failed.Message = StepFailed, 0, code, message
+	failed, err := n.save(ctx, failed, was, func(tx regions.Tx) error {
+		if !e.member() {
+			return nil
+		}
+		return n.changeMember(ctx, tx, e, func(s *keyset.State, i int) {
+			s.Members = append(s.Members[:i], s.Members[i+1:]...)
+		})
+	})
+	if err != nil {
+		return e, err
+	}
+	n.log.Info().Str("key", e.Order.KeyID).Str("peer", e.Order.Region).Str("code", code).Msg("replication failed")
+	return failed, nil
+}
+
+// changeMember edits the destination's entry in the shared state, which must be there with this intent's incarnation.
+func (n *Node) changeMember(ctx context.Context, tx regions.Tx, e SourceExchange, edit func(s *keyset.State, i int)) error {
+	_, err := n.region.ChangeShared(ctx, tx, e.Order.Account, e.Order.KeyID, func(_ *regions.Key, s *keyset.State) error {
+		for i, m := range s.Members {
+			if m.Region == e.Order.Region && (m.Incarnation == e.ID || e.resumed() && m.Incarnation == e.Resumes) {
+				edit(s, i)
+				return nil
+			}
+		}
+		return fmt.Errorf("%s is not a member of this incarnation", e.Order.Region)
+	})
+	return err
+}
+
+// call sends a message and opens the answer, which must be of the exchange and from the Region that was asked.
+func (n *Node) call(ctx context.Context, e SourceExchange, message []byte) (wire.Message, []byte, error) {
+	answer, err := n.peers.Call(ctx, e.Order.Region, message)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errLater, err)
+	}
+	m, err := wire.Open(answer, n.region.Name(), n.region.Roster())
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: answer of %s: %w", errLater, e.Order.Region, n.refuseUnsigned(ctx, e.Order.Region, err))
+	}
+	return m, answer, nil
+}
+
+// Run continues exchanges that wait, and ends RAKBs that have lived too long, until ctx ends.
+func (n *Node) Run(ctx context.Context) {
+	tick := time.NewTicker(firstBackoff)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := n.Tick(ctx); err != nil && ctx.Err() == nil {
+			n.log.Error().Err(err).Msg("replication in the background")
+		}
+	}
+}
+
+// Tick does what is due now: it is Run's one step.
+func (n *Node) Tick(ctx context.Context) error {
+	errs := []error{n.dropOverdue(ctx)}
+	var due []SourceExchange
+	err := n.region.Store().View(ctx, func(rd regions.Reader) (err error) {
+		due, err = regions.List[SourceExchange](ctx, rd, n.region.Ring(), regions.Query{
+			Kind: regions.KindSourceEx, DueBy: n.region.Now().UnixMilli(), Limit: 16,
+		})
+		return err
+	})
+	errs = append(errs, err)
+	for _, e := range due {
+		if !e.member() {
+			continue // somebody waits for it and will give it up
+		}
+		if _, err := n.drive(ctx, e.RecordKey(), e.ID); err != nil && !errors.Is(err, errLater) {
+			errs = append(errs, fmt.Errorf("replicate %s to %s: %w", e.Order.KeyID, e.Order.Region, err))
+		}
+	}
+	return errors.Join(errs...)
+}

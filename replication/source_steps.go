@@ -1,0 +1,285 @@
+package replication
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"antipode/hsmbackend"
+	"antipode/regions"
+	"antipode/regions/audit"
+	"antipode/regions/keyring"
+	"antipode/regions/keyset"
+	"antipode/replication/wire"
+)
+
+// sendOffer takes an exchange from offered to accepted: the destination's membership is committed with its m2.
+func (n *Node) sendOffer(ctx context.Context, e SourceExchange) (SourceExchange, error) {
+	m, answer, err := n.call(ctx, e, e.M1)
+	if err != nil {
+		return e, err
+	}
+	offer, err := parse[*wire.Offer](e.M1)
+	if err != nil {
+		return e, err
+	}
+	switch m := m.(type) {
+	case *wire.Refusal:
+		if err := m.Answers(e.M1, offer.Route); err != nil {
+			return e, fmt.Errorf("%w: %w", errLater, n.refuseUnsigned(ctx, e.Order.Region, err))
+		}
+		if m.Code == wire.CodeBusy && e.resumed() {
+			return e, fmt.Errorf("%w: %s is busy", errLater, e.Order.Region)
+		}
+		return n.fail(ctx, e, m.Code, m.Message)
+	case *wire.Accept:
+		entry, err := n.region.Roster().Entry(e.Order.Region)
+		if err != nil {
+			return e, err
+		}
+		err = m.Answers(e.M1, offer, wire.Suite(entry.Limits.MinSuite))
+		if errors.Is(err, wire.ErrNoSuite) {
+			return n.fail(ctx, e, wire.CodeNoCommonSuite, err.Error())
+		}
+		if err == nil && m.Incarnation != e.ID {
+			err = fmt.Errorf("%w: incarnation of another exchange", wire.ErrMismatch)
+		}
+		if err != nil {
+			return e, fmt.Errorf("%w: %w", errLater, n.refuseUnsigned(ctx, e.Order.Region, err))
+		}
+		return n.commitMember(ctx, e, answer)
+	default:
+		return e, fmt.Errorf("%w: %s answers an offer", errLater, m.Type())
+	}
+}
+
+// commitMember makes the destination a member of the key set, before any material leaves.
+func (n *Node) commitMember(ctx context.Context, e SourceExchange, m2 []byte) (SourceExchange, error) {
+	next := e
+	next.Step, next.M2 = StepAccepted, m2
+	saved, err := n.save(ctx, next, StepOffered, func(tx regions.Tx) error {
+		_, err := n.region.ChangeShared(ctx, tx, e.Order.Account, e.Order.KeyID, func(k *regions.Key, s *keyset.State) error {
+			// Once material may have left, the exchange goes on whatever the key's state has become.
+			if err := n.region.CheckState("ReplicateKey", *k); err != nil && !e.resumed() {
+				return err
+			}
+			return addMember(s, e)
+		})
+		return err
+	})
+	var refused *regions.Error
+	if errors.As(err, &refused) && !e.resumed() {
+		return n.fail(ctx, e, refused.Code, refused.Message)
+	}
+	if err != nil {
+		return e, err
+	}
+	return saved, nil
+}
+
+// addMember adds the destination as a member that is being created, or gives the one that an earlier exchange of the
+// same intent has made this exchange's incarnation.
+func addMember(s *keyset.State, e SourceExchange) error {
+	m := keyset.Member{Region: e.Order.Region, Incarnation: e.ID, Status: keyset.Creating}
+	for i, have := range s.Members {
+		switch {
+		case have.Region != m.Region:
+		case have.Status == keyset.Creating && e.resumed() && have.Incarnation == e.Resumes:
+			s.Members[i] = m
+			return nil
+		default:
+			return regions.Errorf(regions.CodeAlreadyExists, "The key %s already exists in %s.", s.KeyID, m.Region)
+		}
+	}
+	s.Members = append(s.Members, m)
+	slices.SortFunc(s.Members, func(a, b keyset.Member) int { return strings.Compare(a.Region, b.Region) })
+	return nil
+}
+
+// makeTransfer takes an exchange from accepted to transferred: the material is wrapped on the token.
+func (n *Node) makeTransfer(ctx context.Context, e SourceExchange) (SourceExchange, error) {
+	m3, err := n.wrap(ctx, e)
+	if err != nil {
+		return e, fmt.Errorf("make transfer: %w", err)
+	}
+	next := e
+	next.Step, next.M3 = StepTransferred, m3
+	saved, err := n.save(ctx, next, StepAccepted, nil)
+	if err != nil {
+		return e, err // m3 was never sent, and another one will be made
+	}
+	return saved, nil
+}
+
+// wrap makes m3. RAKA, RWK and the transient copies of the material live in a session of their own and are gone with it.
+func (n *Node) wrap(ctx context.Context, e SourceExchange) (m3 []byte, err error) {
+	offer, err := parse[*wire.Offer](e.M1)
+	if err != nil {
+		return nil, err
+	}
+	accept, err := parse[*wire.Accept](e.M2)
+	if err != nil {
+		return nil, err
+	}
+	var k regions.Key
+	var materials []regions.MaterialRecord
+	err = n.region.Store().View(ctx, func(rd regions.Reader) (err error) {
+		if k, err = regions.Get[regions.Key](ctx, rd, n.region.Ring(), regions.Key{Account: e.Order.Account, KeyID: e.Order.KeyID}.RecordKey()); err != nil {
+			return err
+		}
+		materials, err = regions.List[regions.MaterialRecord](ctx, rd, n.region.Ring(), regions.Query{
+			Kind: regions.KindMaterial, Account: e.Order.Account, ID: e.Order.KeyID,
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	token := n.region.Ring().Token()
+	scope, err := token.OpenScope(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, token.CloseScope(scope)) }()
+	raka, point, err := agreementKey(ctx, token, scope)
+	if err != nil {
+		return nil, err
+	}
+	t := &wire.Transfer{
+		Route: offer.Route, Offer: wire.Hash(e.M1), Accept: wire.Hash(e.M2), RAKA: point, Token: token.Info().Serial,
+		State: k.MultiRegion.Signed, Chain: k.MultiRegion.Certificates,
+	}
+	for _, m := range offer.Materials {
+		t.Materials = append(t.Materials, wire.Wrapped{ID: m.ID})
+	}
+	transcript, err := wire.Transcript(accept.Suite, e.M1, e.M2, t)
+	if err != nil {
+		return nil, err
+	}
+	rwk, err := wrappingKey(ctx, token, accept.Suite, raka, accept.RAKB, transcript, hsmbackend.UsageWrap, scope)
+	if err != nil {
+		return nil, err
+	}
+	for i := range t.Materials {
+		at := slices.IndexFunc(materials, func(m regions.MaterialRecord) bool { return m.ID == t.Materials[i].ID })
+		if at < 0 {
+			return nil, fmt.Errorf("material %s is not in the store", t.Materials[i].ID)
+		}
+		if t.Materials[i].Blob, err = n.wrapOne(ctx, materials[at].Material, rwk, scope); err != nil {
+			return nil, err
+		}
+	}
+	return wire.Sign(ctx, n.region.Ring().RSK(), t)
+}
+
+func (n *Node) wrapOne(ctx context.Context, m keyring.Material, rwk hsmbackend.KeyRef, scope hsmbackend.Scope) (blob []byte, err error) {
+	token := n.region.Ring().Token()
+	ref, err := n.region.Ring().Transient(ctx, m, scope)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, token.Destroy(context.WithoutCancel(ctx), ref)) }()
+	return token.Wrap(ctx, rwk, ref)
+}
+
+// sendTransfer takes an exchange from transferred to its end.
+func (n *Node) sendTransfer(ctx context.Context, e SourceExchange) (SourceExchange, error) {
+	m, answer, err := n.call(ctx, e, e.M3)
+	if err != nil {
+		return e, err
+	}
+	t, err := parse[*wire.Transfer](e.M3)
+	if err != nil {
+		return e, err
+	}
+	switch m := m.(type) {
+	case *wire.Refusal:
+		if err := m.Answers(e.M3, t.Route); err != nil {
+			return e, fmt.Errorf("%w: %w", errLater, n.refuseUnsigned(ctx, e.Order.Region, err))
+		}
+		switch {
+		case m.Final:
+			return n.fail(ctx, e, m.Code, m.Message)
+		case m.Code == wire.CodeExchangeLost:
+			return n.startAgain(ctx, e)
+		}
+		return e, fmt.Errorf("%w: %s answers %s: %s", errLater, e.Order.Region, m.Code, m.Message)
+	case *wire.Receipt:
+		return n.finish(ctx, e, m, answer, t)
+	default:
+		return e, fmt.Errorf("%w: %s answers a transfer", errLater, m.Type())
+	}
+}
+
+// startAgain puts a new exchange in the place of one that the destination has lost, under the same intent. The
+// destination stays a member all the time.
+func (n *Node) startAgain(ctx context.Context, e SourceExchange) (SourceExchange, error) {
+	next, err := n.newExchange(ctx, e.Order)
+	if err != nil {
+		return e, err
+	}
+	next.Resumes, next.Attempts = e.ID, e.Attempts+1
+	lost := e
+	lost.Step, lost.Due = StepLost, 0
+	_, err = n.save(ctx, lost, StepTransferred, func(tx regions.Tx) error {
+		return regions.Put(ctx, tx, n.region.Ring(), next)
+	})
+	if err != nil {
+		return e, err
+	}
+	n.log.Info().Str("key", e.Order.KeyID).Str("peer", e.Order.Region).Msg("exchange lost; starting again")
+	if next.Attempts > 2 {
+		return next, fmt.Errorf("%w: %s has lost %d exchanges", errLater, e.Order.Region, next.Attempts)
+	}
+	return next, nil
+}
+
+// finish commits the receipt: the destination is an active member.
+func (n *Node) finish(ctx context.Context, e SourceExchange, r *wire.Receipt, m4 []byte, t *wire.Transfer) (SourceExchange, error) {
+	accept, err := parse[*wire.Accept](e.M2)
+	if err != nil {
+		return e, err
+	}
+	if err := r.Answers(e.M3, t, accept); err != nil {
+		return e, fmt.Errorf("%w: %w", errLater, n.refuseUnsigned(ctx, e.Order.Region, err))
+	}
+	done := e
+	done.Step, done.M4, done.Due = StepFinished, m4, 0
+	saved, err := n.save(ctx, done, StepTransferred, func(tx regions.Tx) error {
+		return n.changeMember(ctx, tx, e, func(s *keyset.State, i int) { s.Members[i].Status = keyset.Active })
+	})
+	if err != nil {
+		return e, err
+	}
+	return saved, n.logReceipt(ctx, e.Order.Account, e.Order.KeyID, e.Order.Region, e.ID, m4)
+}
+
+// logReceipt records a receipt in the audit log; both Regions do.
+func (n *Node) logReceipt(ctx context.Context, account, keyID, peer string, id [16]byte, m4 []byte) error {
+	hash := wire.Hash(m4)
+	return n.region.Audit().Service(ctx, audit.Event{
+		EventName: "ReplicationReceipt", EventTime: n.region.Now(), AWSRegion: n.region.Name(),
+		UserIdentity: audit.UserIdentity{AccountID: account, InvokedBy: "AWS Internal"}, EventType: audit.TypeServiceEvent,
+		RecipientAccountID: account,
+		Resources:          []audit.Resource{{ARN: n.region.KeyARN(account, keyID), AccountID: account}},
+		ServiceEventDetails: details("peer", peer, "exchange", hex.EncodeToString(id[:]),
+			"receiptSha384", hex.EncodeToString(hash[:])),
+	})
+}
+
+// parse reads a message that this Region kept in an authenticated record.
+func parse[M wire.Message](data []byte) (M, error) {
+	var zero M
+	m, err := wire.Parse(data)
+	if err != nil {
+		return zero, err
+	}
+	typed, fits := m.(M)
+	if !fits {
+		return zero, fmt.Errorf("kept message is a %s", m.Type())
+	}
+	return typed, nil
+}
