@@ -3,8 +3,6 @@ package p11
 import (
 	"context"
 
-	"github.com/miekg/pkcs11"
-
 	"antipode/hsmbackend"
 )
 
@@ -30,20 +28,8 @@ func (t *Token) SealGCM(
 		if err != nil {
 			return err
 		}
-		params := pkcs11.NewGCMParams(iv[:], aad, 8*tagLength)
-		defer params.Free()
-		m := []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}
-		if err := k.c.mod.raw.EncryptInit(k.s, m, o.h); err != nil {
-			return ck("C_EncryptInit", err)
-		}
-		sealed, err = k.c.mod.raw.Encrypt(k.s, plaintext)
-		if err != nil {
-			return ck("C_Encrypt", err)
-		}
-		if len(sealed) != len(plaintext)+tagLength {
-			return &hsmbackend.Error{Op: "C_Encrypt", Kind: hsmbackend.ErrInternal, Info: "length of the answer"}
-		}
-		return nil
+		sealed, err = k.gcm(opEncrypt(), o, &iv, aad, plaintext, len(plaintext)+tagLength, 0)
+		return err
 	})
 	if err != nil {
 		return nil, iv, err
@@ -68,20 +54,9 @@ func (t *Token) OpenGCM(ctx context.Context, key hsmbackend.KeyRef, iv [12]byte,
 		if err != nil {
 			return err
 		}
-		params := pkcs11.NewGCMParams(iv[:], aad, 8*tagLength)
-		defer params.Free()
-		m := []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}
-		if err := k.c.mod.raw.DecryptInit(k.s, m, o.h); err != nil {
-			return ck("C_DecryptInit", err)
-		}
-		plaintext, err = k.c.mod.raw.Decrypt(k.s, sealed)
-		if err != nil {
-			return ckBlob("C_Decrypt", err)
-		}
-		if len(plaintext) != len(sealed)-tagLength {
-			return &hsmbackend.Error{Op: "C_Decrypt", Kind: hsmbackend.ErrInternal, Info: "length of the answer"}
-		}
-		return nil
+		// Room for the tag, too: some modules want it while they decrypt.
+		plaintext, err = k.gcm(opDecrypt(), o, &iv, aad, sealed, len(sealed)-tagLength, tagLength)
+		return err
 	})
 	if err != nil {
 		return nil, err

@@ -45,14 +45,26 @@ func withEnv(env []string, f func() error) (err error) {
 
 // module is a loaded PKCS#11 library. It stays loaded, and its path stays good, until close.
 type module struct {
-	path string
-	raw  *pkcs11.Ctx
-	file io.Closer // the file behind path, for private copies in memory
-	dir  string    // the folder of a private copy on disk
+	path   string
+	raw    *pkcs11.Ctx
+	native *native
+	file   io.Closer // the file behind path, for private copies in memory
+	dir    string    // the folder of a private copy on disk
 }
 
 // load loads the library, or a private copy of it.
 func load(path string, private bool) (*module, error) {
+	m, err := loadRaw(path, private)
+	if err != nil {
+		return nil, err
+	}
+	if m.native, err = openNative(m.path); err != nil {
+		return nil, errors.Join(err, m.close())
+	}
+	return m, nil
+}
+
+func loadRaw(path string, private bool) (*module, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("PKCS#11 module: %w", err)
 	}
@@ -100,6 +112,9 @@ func loadFromDisk(path string) (*module, error) {
 
 // close unloads the library. It must be finalised already.
 func (m *module) close() error {
+	if m.native != nil {
+		m.native.close()
+	}
 	m.raw.Destroy()
 	var err error
 	if m.file != nil {

@@ -34,7 +34,7 @@ func (t *Token) SignECDSA(ctx context.Context, key hsmbackend.KeyRef, digest []b
 			sig, err = k.signToken(key.ID, digest)
 			return err
 		}
-		sig, err = k.sign(o, pkcs11.CKM_ECDSA, digest)
+		sig, err = k.one(opSign(), o, pkcs11.CKM_ECDSA, digest, 2*p384Bytes)
 		return err
 	})
 	if err != nil {
@@ -71,20 +71,7 @@ func (t *Token) MAC(ctx context.Context, key hsmbackend.KeyRef, data []byte) ([]
 }
 
 func (k *call) hmac(o *object, data []byte) ([]byte, error) {
-	mac, err := k.sign(o, pkcs11.CKM_SHA256_HMAC, data)
-	if err == nil && len(mac) != 32 {
-		return nil, &hsmbackend.Error{Op: "C_Sign", Kind: hsmbackend.ErrInternal, Info: "length of the MAC"}
-	}
-	return mac, err
-}
-
-func (k *call) sign(o *object, mechanism uint, data []byte) ([]byte, error) {
-	raw := k.c.mod.raw
-	if err := raw.SignInit(k.s, []*pkcs11.Mechanism{pkcs11.NewMechanism(mechanism, nil)}, o.h); err != nil {
-		return nil, ck("C_SignInit", err)
-	}
-	sig, err := raw.Sign(k.s, data)
-	return sig, ck("C_Sign", err)
+	return k.one(opSign(), o, pkcs11.CKM_SHA256_HMAC, data, 32)
 }
 
 // signToken signs through crypto11.

@@ -45,18 +45,7 @@ func double(l [16]byte) (k [16]byte) {
 
 // encryptECB encrypts whole blocks.
 func (k *call) encryptECB(o *object, blocks []byte) ([]byte, error) {
-	raw := k.c.mod.raw
-	if err := raw.EncryptInit(k.s, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_ECB, nil)}, o.h); err != nil {
-		return nil, ck("C_EncryptInit", err)
-	}
-	out, err := raw.Encrypt(k.s, blocks)
-	if err != nil {
-		return nil, ck("C_Encrypt", err)
-	}
-	if len(out) != len(blocks) {
-		return nil, &hsmbackend.Error{Op: "C_Encrypt", Kind: hsmbackend.ErrInternal, Info: "length of the answer"}
-	}
-	return out, nil
+	return k.one(opEncrypt(), o, pkcs11.CKM_AES_ECB, blocks, len(blocks))
 }
 
 // Tag implements [hsmbackend.Tagger].
