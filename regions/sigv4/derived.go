@@ -33,20 +33,29 @@ func newDerivedKeys(size int) (*derivedKeys, error) {
 
 func (d *derivedKeys) get(c Credential, key Key) [sha256.Size]byte {
 	name := derivedKey{c, key.Generation}
-	d.mu.Lock()
-	derived, ok := d.keys.Get(name)
-	epoch := d.epoch
-	d.mu.Unlock()
-	if ok {
-		return derived
-	}
-	derived = derive(c, key.Secret)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.epoch == epoch { // nothing was forgotten since we looked
-		d.keys.Add(name, derived)
+	derived, ok, epoch := d.lookup(name)
+	if !ok {
+		derived = derive(c, key.Secret)
+		d.insert(name, derived, epoch)
 	}
 	return derived
+}
+
+// lookup also says in which epoch it looked.
+func (d *derivedKeys) lookup(name derivedKey) (derived [sha256.Size]byte, ok bool, epoch uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	derived, ok = d.keys.Get(name)
+	return derived, ok, d.epoch
+}
+
+// insert does nothing if anything was forgotten since epoch: it may be this key that was to be forgotten.
+func (d *derivedKeys) insert(name derivedKey, derived [sha256.Size]byte, epoch uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.epoch == epoch {
+		d.keys.Add(name, derived)
+	}
 }
 
 func (d *derivedKeys) forget(accessKeyID string) {

@@ -69,6 +69,24 @@ func TestForgetIsExact(t *testing.T) {
 	}
 }
 
+// A key that was being derived while its access key was forgotten does not come back.
+func TestForgetWhileDeriving(t *testing.T) {
+	t.Parallel()
+	d := derivedKeysOf(t, 16)
+	name := derivedKey{scope("A", "us-east-2"), 1}
+	_, _, epoch := d.lookup(name)
+	d.forget("A")
+	d.insert(name, derive(name.Credential, []byte("s")), epoch)
+	if d.cached(name.Credential, 1) {
+		t.Error("a forgotten key came back")
+	}
+	_, _, epoch = d.lookup(name)
+	d.insert(name, derive(name.Credential, []byte("s")), epoch)
+	if !d.cached(name.Credential, 1) {
+		t.Error("and can never come back")
+	}
+}
+
 func TestDerivedKeysAreBounded(t *testing.T) {
 	t.Parallel()
 	d := derivedKeysOf(t, 8)
