@@ -9,11 +9,16 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// derivedKey names a derived signing key. Generation stands for the secret, so that a key derived from a secret that
-// was replaced is never found again, whatever races with its replacement.
+// derivedKey names a derived signing key. The secret itself is told apart by its digest, so that a key derived from a
+// secret that was replaced is never used again, even if the caller forgot to raise the generation.
 type derivedKey struct {
 	Credential
 	generation uint64
+	secret     [sha256.Size]byte // SHA-256 of 240 random bits
+}
+
+func nameOf(c Credential, key Key) derivedKey {
+	return derivedKey{c, key.Generation, sha256.Sum256(key.Secret)}
 }
 
 // derivedKeys keeps the least recently used derived signing keys.
@@ -32,7 +37,7 @@ func newDerivedKeys(size int) (*derivedKeys, error) {
 }
 
 func (d *derivedKeys) get(c Credential, key Key) [sha256.Size]byte {
-	name := derivedKey{c, key.Generation}
+	name := nameOf(c, key)
 	derived, ok, epoch := d.lookup(name)
 	if !ok {
 		derived = derive(c, key.Secret)

@@ -17,7 +17,7 @@ const MaxSkew = 5 * time.Minute
 // Key is what an access key id stands for. Its fields are secret but for Generation.
 type Key struct {
 	Secret []byte // the secret access key; only read, and not kept
-	// Generation differs for each Secret that an access key id has ever had.
+	// Generation differs for each Secret that the access key id has had; derived keys of others are not used.
 	Generation uint64
 	// SessionToken is the token of temporary credentials, "" for a user's access key.
 	SessionToken string
