@@ -58,7 +58,7 @@ func WriteCredentials(path string, profiles []Profile) (err error) {
 }
 
 func syncDir(path string) error {
-	dir, err := os.Open(path)
+	dir, err := os.Open(filepath.Clean(path))
 	if err != nil {
 		return fmt.Errorf("write credentials: %w", err)
 	}
@@ -96,7 +96,7 @@ func formatCredentials(profiles []Profile) ([]byte, error) {
 // A file that is not there gives no profiles. It returns an error that wraps [ErrInvalid] if the file is not of this
 // form, a profile lacks either half of its key, or one is there twice.
 func ReadCredentials(path string) ([]Profile, error) {
-	file, err := os.Open(path)
+	file, err := os.Open(filepath.Clean(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
