@@ -101,6 +101,7 @@ have gcc || need+=(gcc)
 [ -e /usr/include/stdio.h ] || need+=(libc6-dev)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || need+=(ca-certificates)
 have git || need+=(git)
+have make || need+=(make)
 
 if [ "$what" = test ]; then
 	have jq || need+=(jq)
