@@ -40,8 +40,10 @@ func unhex(t testing.TB, s string) []byte {
 
 func TestKnownEncoding(t *testing.T) {
 	t.Parallel()
-	v := sample{N: 500, I: -1, B: nil, ID: [4]byte{1, 2, 3, 4}, List: []inner{{Name: "ü"}}, Flag: true,
-		Table: map[string]uint64{"b": 1, "aa": 2}}
+	v := sample{
+		N: 500, I: -1, B: nil, ID: [4]byte{1, 2, 3, 4}, List: []inner{{Name: "ü"}}, Flag: true,
+		Table: map[string]uint64{"b": 1, "aa": 2},
+	}
 	got, err := canon.Marshal(v)
 	if err != nil {
 		t.Fatal(err)

@@ -91,7 +91,7 @@ func (s *scanner) value(depth int) error {
 	case majorUint, majorNint:
 		return nil
 	case majorBytes, majorText:
-		if arg > uint64(len(s.data)-s.pos) {
+		if arg > uint64(len(s.data)-s.pos) { //nolint:gosec // pos never passes the end
 			return s.fault("end of data")
 		}
 		body := s.data[s.pos : s.pos+int(arg)] //nolint:gosec // bounded by the line above

@@ -244,8 +244,10 @@ func TestChainRefused(t *testing.T) {
 		"approved another epoch":   {after(euro, change(quorum, func(c *keyset.Certificate) { c.To = epoch(3, 1) })), keyset.ErrUncertified},
 		"approved another roster":  {after(euro, change(quorum, func(c *keyset.Certificate) { c.RosterVersion = 4 })), keyset.ErrUncertified},
 		"garbage":                  {[][]byte{[]byte("garbage")}, keyset.ErrInvalid},
-		"a state for a certificate": {[][]byte{signed(t, p.regions[east], keyset.TypeState, []byte{0xa0})},
-			keyset.ErrInvalid},
+		"a state for a certificate": {
+			[][]byte{signed(t, p.regions[east], keyset.TypeState, []byte{0xa0})},
+			keyset.ErrInvalid,
+		},
 		"too long": {make([][]byte, keyset.MaxChain+1), keyset.ErrInvalid},
 	}
 	for name, c := range cases {

@@ -201,8 +201,10 @@ func TestSteps(t *testing.T) {
 		"TLS key of another":       {func(e *roster.Entry) { e.Version, e.TLSKey = 6, pin(2) }, roster.ErrInvalid},
 		"a removed Region returns": {func(e *roster.Entry) { *e = west; e.Version = 3 }, roster.ErrRemoved},
 		"a new Region":             {func(e *roster.Entry) { *e = entry(t, "eu-west-1", 9) }, nil},
-		"a new Region, no active": {func(e *roster.Entry) { *e = entry(t, "eu-west-1", 9); e.RSKs[0].State = roster.Retired },
-			roster.ErrInvalid},
+		"a new Region, no active": {
+			func(e *roster.Entry) { *e = entry(t, "eu-west-1", 9); e.RSKs[0].State = roster.Retired },
+			roster.ErrInvalid,
+		},
 		"a new Region, removed": {func(e *roster.Entry) { *e = entry(t, "eu-west-1", 9); e.Removed = true }, roster.ErrInvalid},
 	}
 	for name, c := range cases {
@@ -301,7 +303,7 @@ func TestOperators(t *testing.T) {
 			t.Errorf("%d of %d: %v", c.quorum, len(c.ops), err)
 		}
 		keys, need := r.OperatorQuorum()
-		if len(keys) != len(c.ops) || need != int(c.quorum) {
+		if len(keys) != len(c.ops) || uint64(need) != c.quorum {
 			t.Errorf("OperatorQuorum: %d of %d", need, len(keys))
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // A client that is slow in any phase is dropped, and meanwhile others are served.
 func TestSlowClients(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, peer.Limits{Handshake: 300 * time.Millisecond, Transfer: 300 * time.Millisecond}, echo)
+	r := newRig(t, peer.Limits{Handshake: 2 * time.Second, Transfer: time.Second}, echo)
 	silent, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(r.endpoint, "https://"))
 	if err != nil {
 		t.Fatal(err)
@@ -62,9 +62,9 @@ func write(t *testing.T, conn net.Conn, text string) {
 // The time to send a message is not the time to work on it.
 func TestSlowHandler(t *testing.T) {
 	t.Parallel()
-	limits := peer.Limits{Handshake: 100 * time.Millisecond, Transfer: 100 * time.Millisecond, Handle: time.Second}
+	limits := peer.Limits{Transfer: 200 * time.Millisecond, Handle: 3 * time.Second}
 	r := newRig(t, limits, func(ctx context.Context, _ string, msg []byte) ([]byte, error) {
-		wait := 500 * time.Millisecond
+		wait := 600 * time.Millisecond
 		if string(msg) == "for ever" {
 			wait = time.Hour
 		}
@@ -163,7 +163,7 @@ func TestPerPeer(t *testing.T) {
 // Strangers who hold connections open are bounded too, and make room when their handshake's time is over.
 func TestConnections(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, peer.Limits{Connections: 2, Handshake: 300 * time.Millisecond}, echo)
+	r := newRig(t, peer.Limits{Connections: 2, Handshake: 1500 * time.Millisecond}, echo)
 	for range 2 {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(r.endpoint, "https://"))
 		if err != nil {

@@ -80,7 +80,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		cancel()
 		err = server.Close()
 	}
-	<-served
+	if ended := <-served; err == nil && !errors.Is(ended, http.ErrServerClosed) {
+		err = ended
+	}
 	if err != nil {
 		return fmt.Errorf("stop serving peers: %w", err)
 	}

@@ -59,8 +59,10 @@ func TestAcceptMustFit(t *testing.T) {
 		"another offer":    {func(x *exchange) { x.m1 = x.m3 }, "", wire.ErrMismatch},
 		"another exchange": {func(x *exchange) { x.accept.ExchangeID[0]++ }, "", wire.ErrMismatch},
 		"a third Region":   {func(x *exchange) { x.accept.From = euro }, "", wire.ErrMismatch},
-		"weaker suite": {func(x *exchange) { x.accept.Suites = []wire.Suite{wire.SuiteX963, wire.SuiteNullECB} }, "",
-			wire.ErrMismatch},
+		"weaker suite": {
+			func(x *exchange) { x.accept.Suites = []wire.Suite{wire.SuiteX963, wire.SuiteNullECB} }, "",
+			wire.ErrMismatch,
+		},
 		"suite not offered":      {func(x *exchange) { x.offer.Suites = []wire.Suite{wire.SuiteX963} }, "", wire.ErrNoSuite},
 		"suite of neither":       {func(x *exchange) { x.accept.Suite = wire.SuiteX963 }, "", wire.ErrMismatch},
 		"below the minimum":      {func(*exchange) {}, wire.SuiteX963, wire.ErrNoSuite},
