@@ -1,6 +1,7 @@
 package p11
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"encoding/asn1"
@@ -135,6 +136,10 @@ func rawSignature(der []byte) ([]byte, error) {
 	if err != nil || len(rest) != 0 || rs.R.Sign() <= 0 || rs.S.Sign() <= 0 ||
 		rs.R.BitLen() > 8*p384Bytes || rs.S.BitLen() > 8*p384Bytes {
 		return nil, &hsmbackend.Error{Op: "C_Sign", Kind: hsmbackend.ErrInternal, Info: "not a P-384 signature"}
+	}
+	// encoding/asn1 is lenient about what follows inside the sequence.
+	if again, err := asn1.Marshal(rs); err != nil || !bytes.Equal(again, der) {
+		return nil, &hsmbackend.Error{Op: "C_Sign", Kind: hsmbackend.ErrInternal, Info: "signature is not DER"}
 	}
 	sig := make([]byte, 2*p384Bytes)
 	rs.R.FillBytes(sig[:p384Bytes])
