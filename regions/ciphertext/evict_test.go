@@ -133,6 +133,25 @@ func testFault(t *testing.T, op string, apply bool, kind error, retried bool) {
 	}
 }
 
+// TestCallerLeaves: a call whose context ends in the middle still destroys the key that it derived.
+func TestCallerLeaves(t *testing.T) {
+	t.Parallel()
+	p := newProbe(t)
+	s := newSealer(t, p, time.Now, Limits{})
+	ctx, cancel := context.WithCancel(t.Context())
+	p.setFault(func(op string) (bool, error) {
+		if op == "seal" {
+			cancel()
+			return false, ctx.Err()
+		}
+		return true, nil
+	})
+	if _, err := s.Seal(ctx, newKey(t, p, 1), nil, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("seal: %v", err)
+	}
+	p.requireLive(t, 0)
+}
+
 // TestRetriesOnce: a token that loses every session is not asked for ever.
 func TestRetriesOnce(t *testing.T) {
 	t.Parallel()

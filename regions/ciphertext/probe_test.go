@@ -81,6 +81,9 @@ func (p *probe) Destroy(ctx context.Context, key hsmbackend.KeyRef) error {
 	}
 	p.mu.Unlock()
 	return p.faulty("destroy", func() error {
+		if ctx.Err() != nil { // as a token answers that has no session free
+			return tokenError(hsmbackend.ErrBusy)
+		}
 		err := p.Token.Destroy(ctx, key)
 		if err == nil {
 			p.mu.Lock()
