@@ -66,15 +66,15 @@ type Key struct {
 	PendingDays  uint8           `cbor:"10,keyasint"` // the window of a pending deletion, 7 to 30, 0 if none
 	Tags         []Tag           `cbor:"11,keyasint"`
 	Storage      keyring.Storage `cbor:"12,keyasint"`
-	Current      string          `cbor:"13,keyasint"` // id of the material that encrypts; "" before there is any
-	MultiRegion  *MultiRegion    `cbor:"14,keyasint"` // nil for a single-Region key
+	Current      string          `cbor:"13,keyasint"`           // id of the material that encrypts; "" before there is any
+	MultiRegion  *MultiRegion    `cbor:"14,keyasint,omitempty"` // nil for a single-Region key
 }
 
 // MultiRegion is what a multi-Region key has in each of its Regions.
 type MultiRegion struct {
 	// State is the shared state that this Region holds; nil while a replica is Creating. Signed is the same as the
 	// primary signed it. The signature was checked when the state was accepted; since then the record's MAC vouches.
-	State  *keyset.State `cbor:"1,keyasint"`
+	State  *keyset.State `cbor:"1,keyasint,omitempty"`
 	Signed []byte        `cbor:"2,keyasint"`
 	// Certificates is the chain of signed epoch certificates from genesis on.
 	Certificates [][]byte `cbor:"3,keyasint"`

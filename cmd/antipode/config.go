@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"go.yaml.in/yaml/v3"
+
+	"antipode/hsmbackend/p11"
+	"antipode/regions/roster"
+)
+
+// config is the configuration file of one node of one Region. Unknown fields are refused.
+type config struct {
+	// Region is the Region's name, like us-east-2.
+	Region string `yaml:"region"`
+	// Data is the folder of the store and the audit log, an absolute path. `antipode init` makes it.
+	Data string `yaml:"data"`
+	// Token is the PKCS#11 token that the Region's keys are on.
+	Token tokenConfig `yaml:"token"`
+}
+
+// tokenConfig says which token to use.
+type tokenConfig struct {
+	// Module is the absolute path of the vendor's PKCS#11 library.
+	Module string `yaml:"module"`
+	// Label and Serial choose the token; at least one is needed, and each one given must match.
+	Label  string `yaml:"label"`
+	Serial string `yaml:"serial"`
+	// PINFile holds the user PIN and nothing else but a line end. Only its owner may read it (mode 0400 or 0600).
+	PINFile string `yaml:"pin_file"`
+	// Profile names what is particular to the vendor: softhsm.
+	Profile string `yaml:"profile"`
+	// Env is set while the library starts, NAME=VALUE each, for instance SOFTHSM2_CONF=/etc/softhsm2.conf.
+	Env []string `yaml:"env"`
+}
+
+// readConfig reads and checks a configuration file; all faults are told at once.
+func readConfig(path string) (config, error) {
+	var c config
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return c, err
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(raw))
+	dec.KnownFields(true)
+	if err := dec.Decode(&c); err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := c.validate(); err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+func (c config) validate() error {
+	var errs []error
+	if !roster.ValidRegion(c.Region) {
+		errs = append(errs, fmt.Errorf("region: %q is not a Region's name, like us-east-2", c.Region))
+	}
+	for _, f := range []struct{ name, path string }{
+		{"data", c.Data}, {"token.module", c.Token.Module}, {"token.pin_file", c.Token.PINFile},
+	} {
+		if !filepath.IsAbs(f.path) {
+			errs = append(errs, fmt.Errorf("%s: %q is not an absolute path", f.name, f.path))
+		}
+	}
+	if c.Token.Label == "" && c.Token.Serial == "" {
+		errs = append(errs, errors.New("token: label or serial is needed"))
+	}
+	if c.Token.Profile != "softhsm" {
+		errs = append(errs, fmt.Errorf("token.profile: %q is unknown; softhsm is built so far", c.Token.Profile))
+	}
+	return errors.Join(errs...)
+}
+
+// readPIN reads a PIN file that only its owner can read.
+func readPIN(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s has mode %04o; it must not be readable by others: chmod 0400", path, info.Mode().Perm())
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	pin := bytes.TrimRight(raw, "\r\n")
+	if len(pin) == 0 {
+		return nil, fmt.Errorf("%s is empty", path)
+	}
+	return pin, nil
+}
+
+func (t tokenConfig) p11() p11.Config {
+	return p11.Config{
+		Module: t.Module, Label: t.Label, Serial: t.Serial, Env: t.Env, Profile: p11.SoftHSM(),
+		PIN: func() ([]byte, error) { return readPIN(t.PINFile) },
+	}
+}

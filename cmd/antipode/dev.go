@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"antipode/regions/arn"
+	"antipode/regions/keyring"
+	"antipode/regions/roster"
+)
+
+// devOptions are the flags of `antipode dev`.
+type devOptions struct {
+	regions      []string
+	listen       string
+	data         string
+	account      string
+	auditDir     string
+	clockOffset  time.Duration
+	rotationTick time.Duration
+	backend      string
+	storage      string
+	logLevel     string
+}
+
+func devCommand() *cobra.Command {
+	var o devOptions
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run several Regions in one process, each on its own SoftHSM2 token",
+		Long: `Runs several Regions in one process for development and tests, each with its own SoftHSM2 token and its own
+store under --data. What is absent is made; what is there is used again. All Regions answer on one address: the Region
+of a request is the one it was signed for. --data/credentials is an AWS shared-credentials file whose default profile
+is an administrator.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.validate(); err != nil {
+				return err
+			}
+			log, err := newLog(o.logLevel)
+			if err != nil {
+				return err
+			}
+			return runDev(cmd.Context(), o, log, func(addr net.Addr) {
+				fmt.Fprintf(cmd.OutOrStdout(), "ready http://%s\n", addr)
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&o.regions, "regions", []string{"us-east-2", "us-west-1"}, "the Regions, comma-separated")
+	f.StringVar(&o.listen, "listen", "127.0.0.1:4566", "address of the API; only loopback addresses are taken")
+	f.StringVar(&o.data, "data", "", "folder of all state, one folder a Region (required)")
+	f.StringVar(&o.account, "account", "111122223333", "account of the administrator")
+	f.StringVar(&o.auditDir, "audit-log-dir", "", "folder of the audit logs, one folder a Region (default --data/REGION/audit)")
+	f.DurationVar(&o.clockOffset, "clock-offset", 0, "shifts schedules and deletion windows; signatures are always checked by the real clock")
+	f.DurationVar(&o.rotationTick, "rotation-tick", time.Minute, "how often schedules are looked at")
+	f.StringVar(&o.backend, "backend", "inprocess", "how the token's library runs: inprocess")
+	f.StringVar(&o.storage, "storage", "wrapped", "where material of single-Region keys is kept: wrapped (in the store, under the domain key) or token (never leaves the token; such keys are in no backup of the store)")
+	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+func (o *devOptions) validate() error {
+	var errs []error
+	if o.data == "" {
+		errs = append(errs, errors.New("--data is required: the folder for tokens, stores and audit logs"))
+	}
+	if len(o.regions) == 0 {
+		errs = append(errs, errors.New("--regions names no Region"))
+	}
+	for i, name := range o.regions {
+		if !roster.ValidRegion(name) {
+			errs = append(errs, fmt.Errorf("--regions: %q is not a Region's name, like us-east-2", name))
+		}
+		if slices.Contains(o.regions[:i], name) {
+			errs = append(errs, fmt.Errorf("--regions: %s is named twice", name))
+		}
+	}
+	if !arn.IsAccount(o.account) {
+		errs = append(errs, fmt.Errorf("--account: %q is not an account, 12 digits", o.account))
+	}
+	if o.backend != "inprocess" {
+		errs = append(errs, fmt.Errorf("--backend: %q is not built yet; only inprocess is", o.backend))
+	}
+	if o.storage != "wrapped" && o.storage != "token" {
+		errs = append(errs, fmt.Errorf("--storage: %q is neither wrapped nor token", o.storage))
+	}
+	if o.rotationTick <= 0 {
+		errs = append(errs, errors.New("--rotation-tick must be positive"))
+	}
+	host, _, err := net.SplitHostPort(o.listen)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("--listen: %w", err))
+	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		errs = append(errs, fmt.Errorf("--listen: %s is not a loopback address; dev speaks plain HTTP", host))
+	}
+	return errors.Join(errs...)
+}
+
+// runDev makes what is absent, opens the Regions, serves until ctx ends, and closes everything. ready is called once,
+// when all Regions serve.
+func runDev(ctx context.Context, o devOptions, log zerolog.Logger, ready func(net.Addr)) (err error) {
+	if err := os.MkdirAll(o.data, 0o700); err != nil {
+		return err
+	}
+	lock, err := lockFolder(o.data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	nodes, err := openNodes(ctx, o, log)
+	defer func() {
+		for _, n := range nodes {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	if err := ensureAdministrator(ctx, filepath.Join(o.data, "credentials"), o.account, nodes); err != nil {
+		return err
+	}
+	mesh, err := connect(ctx, nodes, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, mesh.close()) }()
+	return serve(ctx, o.listen, nodes, log, ready)
+}
+
+func openNodes(ctx context.Context, o devOptions, log zerolog.Logger) (nodes []*node, err error) {
+	if err := removeUnfinished(o.data); err != nil {
+		return nil, err
+	}
+	for _, name := range o.regions {
+		dir := filepath.Join(o.data, name)
+		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+			if err := makeRegion(ctx, o.data, name, log); err != nil {
+				return nodes, fmt.Errorf("make region %s: %w", name, err)
+			}
+		}
+		cfg := nodeConfig{
+			dir: dir, name: name, storage: keyring.Storage(strings.ToUpper(o.storage)),
+			clock: func() time.Time { return time.Now().Add(o.clockOffset) },
+			log:   log.With().Str("region", name).Logger(),
+		}
+		if o.auditDir != "" {
+			cfg.auditDir = filepath.Join(o.auditDir, name)
+		}
+		n, err := openNode(ctx, cfg)
+		if err != nil {
+			return nodes, err
+		}
+		nodes = append(nodes, n)
+	}
+	return nodes, nil
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"antipode/hsmbackend/p11"
+	"antipode/regions"
+	"antipode/regions/store"
+	"antipode/replication/peer"
+)
+
+func initCommand() *cobra.Command {
+	var path, logLevel string
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make a Region's token objects and store",
+		Long: `Makes what one Region needs on its token (the token's key-encryption key, the replication signing key and the audit
+key) and in its data folder (the store with the wrapped keys, the identity for other Regions). The token must exist and
+its PIN be set. It may be repeated after a failure; on a Region that is complete it changes nothing.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := readConfig(path)
+			if err != nil {
+				return err
+			}
+			log, err := newLog(logLevel)
+			if err != nil {
+				return err
+			}
+			if err := initRegion(cmd.Context(), cfg, log); err != nil {
+				return fmt.Errorf("region %s: %w", cfg.Region, err)
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "region %s is ready in %s.\n"+
+				"WARNING: only this token holds the Region's domain key. If it dies, every key without a replica in another "+
+				"Region is lost. Keep replicas of the keys that matter.\n", cfg.Region, cfg.Data)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", "", "configuration file (required)")
+	cmd.Flags().StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
+	if err := cmd.MarkFlagRequired("config"); err != nil {
+		panic(err) // the flag is defined two lines above
+	}
+	return cmd
+}
+
+// initRegion makes what is missing. Each of its steps may be repeated.
+func initRegion(ctx context.Context, cfg config, log zerolog.Logger) (err error) {
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return err
+	}
+	lock, err := lockFolder(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	tokenCfg := cfg.Token.p11()
+	tokenCfg.Log = log
+	token, err := p11.Open(ctx, tokenCfg)
+	if err != nil {
+		return fmt.Errorf("open token: %w", err)
+	}
+	defer func() { err = errors.Join(err, token.Close()) }()
+	db, err := openOrCreate(ctx, filepath.Join(cfg.Data, storeFile))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := regions.Init(ctx, cfg.Region, db, token); err != nil {
+		return err
+	}
+	return ensurePeer(filepath.Join(cfg.Data, peerFile), cfg.Region)
+}
+
+func openOrCreate(ctx context.Context, path string) (*store.DB, error) {
+	db, err := store.Open(ctx, path)
+	if errors.Is(err, os.ErrNotExist) {
+		return store.Create(ctx, path)
+	}
+	return db, err
+}
+
+// ensurePeer makes the file with the Region's identity for other Regions, unless it is there.
+func ensurePeer(path, region string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	id, err := peer.NewIdentity(region)
+	if err != nil {
+		return err
+	}
+	pem, err := id.MarshalPEM()
+	if err != nil {
+		return err
+	}
+	return writeFile(path, pem)
+}

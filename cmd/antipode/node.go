@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"antipode/hsmbackend"
+	"antipode/hsmbackend/p11"
+	"antipode/regions"
+	"antipode/regions/audit"
+	"antipode/regions/keyring"
+	"antipode/regions/store"
+	"antipode/replication/peer"
+	"antipode/softhsm"
+)
+
+// partition is the first part of ARNs. All Regions of one `antipode dev` are of one partition.
+const partition = "aws"
+
+// nodeConfig says which Region's folder to open and how.
+type nodeConfig struct {
+	dir      string // DIR/REGION
+	name     string
+	auditDir string // "" means the folder's own
+	storage  keyring.Storage
+	clock    func() time.Time
+	log      zerolog.Logger
+}
+
+// node is one Region, open.
+type node struct {
+	name   string
+	region *regions.Region
+	peer   *peer.Identity
+	log    zerolog.Logger
+
+	// closers end what was opened, in reverse order.
+	closers []func() error
+}
+
+// openNode opens the Region in cfg.dir. What it opened before an error is closed again.
+func openNode(ctx context.Context, cfg nodeConfig) (n *node, err error) {
+	n = &node{name: cfg.name, log: cfg.log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("region %s: %w", cfg.name, err), n.close())
+		}
+	}()
+	lock, err := lockFolder(cfg.dir)
+	if err != nil {
+		return nil, err
+	}
+	n.onClose(lock.Close)
+	made, err := softhsm.Open(filepath.Join(cfg.dir, tokenFolder))
+	if err != nil {
+		return nil, err
+	}
+	token, err := p11.Open(ctx, made.Config(cfg.log))
+	if err != nil {
+		return nil, err
+	}
+	n.onClose(token.Close)
+	raw, err := os.ReadFile(filepath.Join(cfg.dir, peerFile))
+	if err != nil {
+		return nil, err
+	}
+	if n.peer, err = peer.ParsePEM(raw); err != nil {
+		return nil, err
+	}
+	if cfg.auditDir == "" {
+		cfg.auditDir = filepath.Join(cfg.dir, auditFolder)
+	}
+	return n, n.openRegion(ctx, cfg, token)
+}
+
+func (n *node) openRegion(ctx context.Context, cfg nodeConfig, token hsmbackend.Token) error {
+	db, err := store.Open(ctx, filepath.Join(cfg.dir, storeFile))
+	if err != nil {
+		return err
+	}
+	n.onClose(db.Close)
+	log, err := audit.Open(ctx, audit.Config{Dir: cfg.auditDir, Node: cfg.name, Clock: cfg.clock, Random: rand.Reader})
+	if err != nil {
+		return fmt.Errorf("audit log: %w", err)
+	}
+	n.onClose(log.Close)
+	n.region, err = regions.Open(ctx, regions.Config{
+		Partition: partition, Name: cfg.name, Store: db, Token: token, Audit: log, Storage: cfg.storage,
+		Clock: cfg.clock, Steady: time.Now, Random: rand.Reader, Log: cfg.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.onClose(n.region.Close)
+	return nil
+}
+
+func (n *node) onClose(fn func() error) { n.closers = append(n.closers, fn) }
+
+// close ends the Region: no call may be running any more.
+func (n *node) close() error {
+	var errs []error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		errs = append(errs, n.closers[i]())
+	}
+	n.closers = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/mux"
+	"github.com/rs/zerolog"
+
+	"antipode/regions"
+	"antipode/regions/awsjson"
+)
+
+// How long clients may take, and how long calls in flight have when the process ends.
+const (
+	headerTime   = 10 * time.Second
+	readTime     = 30 * time.Second
+	writeTime    = 60 * time.Second
+	idleTime     = 120 * time.Second
+	shutdownTime = 15 * time.Second
+)
+
+// routes puts the fronts on one address.
+func routes(nodes []*node, log zerolog.Logger) (http.Handler, error) {
+	served := make([]*regions.Region, 0, len(nodes))
+	for _, n := range nodes {
+		served = append(served, n.region)
+	}
+	r := mux.NewRouter().SkipClean(true)
+	r.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { answerText(w, http.StatusOK, "ok", log) }).Methods(http.MethodGet)
+	r.HandleFunc("/readyz", func(w http.ResponseWriter, req *http.Request) {
+		for _, n := range nodes {
+			if err := n.region.Ready(req.Context()); err != nil {
+				n.log.Error().Err(err).Msg("not ready")
+				answerText(w, http.StatusServiceUnavailable, n.name+" is not ready; its log says why", log)
+				return
+			}
+		}
+		answerText(w, http.StatusOK, "ok", log)
+	}).Methods(http.MethodGet)
+	kms, err := awsjson.NewHandler(served, time.Now, log)
+	if err != nil {
+		return nil, err
+	}
+	r.NotFoundHandler = kms // unsigned and unknown requests get AWS's errors, whatever their path
+	r.MethodNotAllowedHandler = kms
+	r.Handle("/", kms)
+	return r, nil
+}
+
+func answerText(w http.ResponseWriter, status int, text string, log zerolog.Logger) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	if _, err := fmt.Fprintln(w, text); err != nil {
+		log.Debug().Err(err).Msg("client left before the answer")
+	}
+}
+
+// serve answers on addr until ctx ends, then lets calls in flight end.
+func serve(ctx context.Context, addr string, nodes []*node, log zerolog.Logger, ready func(net.Addr)) error {
+	handler, err := routes(nodes, log)
+	if err != nil {
+		return err
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime,
+		IdleTimeout: idleTime, MaxHeaderBytes: 32 << 10,
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	ready(l.Addr())
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info().Msg("shutting down")
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer cancel()
+	err = server.Shutdown(stopCtx)
+	if served := <-ended; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}
