@@ -62,9 +62,14 @@ func (c *Client) Close() {
 
 // Call sends msg (1 to [MaxMessage] bytes) to a Region and returns its answer. It waits for a free slot among the calls
 // to that Region, and for the answer, until ctx ends or the limits are reached. It returns [ErrUnreachable],
-// [ErrRefused], [ErrWrongPeer], or ctx's error, wrapped together with [ErrUnreachable].
+// [ErrRefused], [ErrWrongPeer], or ctx's error, wrapped together with [ErrUnreachable]. When it gives up, it hangs up, and
+// the context of the peer's handler ends.
 func (c *Client) Call(ctx context.Context, region string, msg []byte) ([]byte, error) {
 	answer, err := c.call(ctx, region, msg)
+	// When ctx ends we hang up, the server notices, and its last word may still overtake the news of that in here.
+	if gone := ctx.Err(); gone != nil && errors.Is(err, ErrUnreachable) && !errors.Is(err, gone) {
+		err = fmt.Errorf("%w: %w", err, gone)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("call %s: %w", region, err)
 	}
