@@ -143,7 +143,7 @@ func open(dir string) (Token, error) {
 func (t Token) Config(log zerolog.Logger) p11.Config {
 	return p11.Config{
 		Module: t.Module, PrivateCopy: true, Env: t.env(), Label: t.Label, Serial: t.Serial,
-		PIN:     func() ([]byte, error) { return os.ReadFile(filepath.Join(t.Dir, pinFile)) }, //nolint:gosec // our own file
+		PIN:     func() ([]byte, error) { return os.ReadFile(filepath.Join(t.Dir, pinFile)) },
 		Profile: p11.SoftHSM(), Log: log,
 	}
 }

@@ -130,7 +130,7 @@ func softXAES(t *testing.T, key []byte, label byte, context []byte) []byte {
 	for i := range 15 {
 		k1[i] = k1[i]<<1 | k1[i+1]>>7
 	}
-	k1[15] = k1[15]<<1 ^ byte(subtle.ConstantTimeSelect(int(msb), 0x87, 0)) //nolint:gosec // a byte
+	k1[15] = k1[15]<<1 ^ byte(subtle.ConstantTimeSelect(int(msb), 0x87, 0))
 	var out []byte
 	for i := range byte(2) {
 		m := append([]byte{0, i + 1, label, 0}, context...)

@@ -18,7 +18,7 @@ func wrapKWP(kek, material []byte) ([]byte, error) {
 	padded := (len(material) + 7) / 8 * 8
 	buf := make([]byte, 8+padded)
 	binary.BigEndian.PutUint32(buf, 0xA65959A6)
-	binary.BigEndian.PutUint32(buf[4:], uint32(len(material))) //nolint:gosec // a key's length
+	binary.BigEndian.PutUint32(buf[4:], uint32(len(material)))
 	copy(buf[8:], material)
 	if padded == 8 {
 		block.Encrypt(buf, buf)
@@ -32,7 +32,7 @@ func wrapKWP(kek, material []byte) ([]byte, error) {
 			copy(b[8:], buf[8*i:])
 			block.Encrypt(b[:], b[:])
 			copy(buf[8*i:], b[8:])
-			t := uint64(n*j + i) //nolint:gosec // small
+			t := uint64(n*j + i)
 			binary.BigEndian.PutUint64(b[:], binary.BigEndian.Uint64(b[:8])^t)
 		}
 	}

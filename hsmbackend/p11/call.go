@@ -31,7 +31,7 @@ func (t *Token) run(ctx context.Context, op string, o *owner, again bool, f func
 		defer func() { <-o.lock }()
 	}
 	for attempt := 0; ; attempt++ {
-		err, ft := t.once(ctx, op, o, f)
+		ft, err := t.once(ctx, op, o, f)
 		if again && attempt < 2 && (ft == fateSession || ft == fateModule) {
 			continue
 		}
@@ -40,10 +40,10 @@ func (t *Token) run(ctx context.Context, op string, o *owner, again bool, f func
 }
 
 // once is one attempt of run.
-func (t *Token) once(ctx context.Context, op string, o *owner, f func(*call) error) (error, fate) {
+func (t *Token) once(ctx context.Context, op string, o *owner, f func(*call) error) (fate, error) {
 	c, err := t.enter(ctx, op)
 	if err != nil {
-		return err, fateFine
+		return fateFine, err
 	}
 	defer t.leave()
 	k := &call{t: t, c: c, owner: o}
@@ -56,7 +56,7 @@ func (t *Token) once(ctx context.Context, op string, o *owner, f func(*call) err
 	if got {
 		err = f(k)
 	}
-	err, ft := judge(&t.cfg.Profile, err, func() fate {
+	ft, err := judge(&t.cfg.Profile, err, func() fate {
 		if !got {
 			return fateModule
 		}
@@ -82,7 +82,7 @@ func (t *Token) once(ctx context.Context, op string, o *owner, f func(*call) err
 	if t.drop(gone) && ft == fateFine {
 		ft = fateSession // a token object changed its handle: find it again and repeat
 	}
-	return err, ft
+	return ft, err
 }
 
 // use returns the object of ref, which can't be destroyed before release.

@@ -42,7 +42,7 @@ func connect(cfg *Config, mod *module) (*conn, error) {
 	e := &hsmbackend.Error{Op: "open token", Kind: hsmbackend.ErrUnavailable, Info: err.Error()}
 	if rv, ok := rvOf(err); ok {
 		e.RV = rv
-		if kind, _ := classify(rv); errors.Is(kind, hsmbackend.ErrPIN) || errors.Is(kind, hsmbackend.ErrFull) {
+		if _, kind := classify(rv); errors.Is(kind, hsmbackend.ErrPIN) || errors.Is(kind, hsmbackend.ErrFull) {
 			e.Kind = kind
 		}
 	}
@@ -207,7 +207,7 @@ func (c *conn) probe(s pkcs11.SessionHandle) fate {
 	si, err := c.mod.raw.GetSessionInfo(s)
 	if err != nil {
 		rv, _ := rvOf(err)
-		if _, ft := classify(rv); ft == fateSession {
+		if ft, _ := classify(rv); ft == fateSession {
 			return fateSession
 		}
 		return fateModule

@@ -31,7 +31,7 @@ func (t *Token) examine() error {
 	}
 	list, err := t.mod.raw.GetMechanismList(t.conn.slot)
 	if err != nil {
-		err, _ := judge(&t.cfg.Profile, ck("C_GetMechanismList", err), func() fate { return fateModule })
+		_, err := judge(&t.cfg.Profile, ck("C_GetMechanismList", err), func() fate { return fateModule })
 		return err
 	}
 	t.mechs = map[uint]struct{}{}

@@ -20,43 +20,43 @@ const (
 )
 
 // classify maps a CK_RV to what a caller branches on, and to what happens to the session.
-func classify(rv uint) (error, fate) {
+func classify(rv uint) (fate, error) {
 	switch rv {
 	case pkcs11.CKR_SESSION_HANDLE_INVALID, pkcs11.CKR_SESSION_CLOSED, pkcs11.CKR_OPERATION_ACTIVE,
 		pkcs11.CKR_OPERATION_NOT_INITIALIZED:
-		return hsmbackend.ErrSessionLost, fateSession
+		return fateSession, hsmbackend.ErrSessionLost
 	case pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED, pkcs11.CKR_DEVICE_ERROR, pkcs11.CKR_DEVICE_REMOVED,
 		pkcs11.CKR_TOKEN_NOT_PRESENT, pkcs11.CKR_TOKEN_NOT_RECOGNIZED, pkcs11.CKR_USER_NOT_LOGGED_IN,
 		pkcs11.CKR_SLOT_ID_INVALID:
-		return hsmbackend.ErrUnavailable, fateModule
+		return fateModule, hsmbackend.ErrUnavailable
 	case pkcs11.CKR_GENERAL_ERROR, pkcs11.CKR_FUNCTION_FAILED:
-		return hsmbackend.ErrInternal, fateProbe
+		return fateProbe, hsmbackend.ErrInternal
 	// After a lost login private objects look as if they did not exist.
 	case pkcs11.CKR_OBJECT_HANDLE_INVALID, pkcs11.CKR_KEY_HANDLE_INVALID, pkcs11.CKR_WRAPPING_KEY_HANDLE_INVALID,
 		pkcs11.CKR_UNWRAPPING_KEY_HANDLE_INVALID:
-		return hsmbackend.ErrObjectNotFound, fateProbe
+		return fateProbe, hsmbackend.ErrObjectNotFound
 	case pkcs11.CKR_KEY_UNEXTRACTABLE, pkcs11.CKR_KEY_NOT_WRAPPABLE:
-		return hsmbackend.ErrNotExtractable, fateFine
+		return fateFine, hsmbackend.ErrNotExtractable
 	case pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED, pkcs11.CKR_KEY_TYPE_INCONSISTENT,
 		pkcs11.CKR_WRAPPING_KEY_TYPE_INCONSISTENT, pkcs11.CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT,
 		pkcs11.CKR_ATTRIBUTE_READ_ONLY, pkcs11.CKR_ACTION_PROHIBITED, pkcs11.CKR_TEMPLATE_INCONSISTENT,
 		// The mechanism is one that the token has (that is checked beforehand), so this key does not allow it.
 		pkcs11.CKR_MECHANISM_INVALID:
-		return hsmbackend.ErrNotPermitted, fateFine
+		return fateFine, hsmbackend.ErrNotPermitted
 	case pkcs11.CKR_ENCRYPTED_DATA_INVALID, pkcs11.CKR_ENCRYPTED_DATA_LEN_RANGE, pkcs11.CKR_WRAPPED_KEY_INVALID,
 		pkcs11.CKR_WRAPPED_KEY_LEN_RANGE, ckrAEADFailed:
-		return hsmbackend.ErrIntegrity, fateFine
+		return fateFine, hsmbackend.ErrIntegrity
 	case pkcs11.CKR_FUNCTION_NOT_SUPPORTED, pkcs11.CKR_MECHANISM_PARAM_INVALID, pkcs11.CKR_CURVE_NOT_SUPPORTED:
-		return hsmbackend.ErrUnsupported, fateFine
+		return fateFine, hsmbackend.ErrUnsupported
 	case pkcs11.CKR_SESSION_COUNT, pkcs11.CKR_DEVICE_MEMORY, pkcs11.CKR_HOST_MEMORY:
-		return hsmbackend.ErrFull, fateFine
+		return fateFine, hsmbackend.ErrFull
 	case pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE, pkcs11.CKR_PIN_EXPIRED,
 		pkcs11.CKR_PIN_LOCKED, pkcs11.CKR_USER_PIN_NOT_INITIALIZED:
-		return hsmbackend.ErrPIN, fateFine
+		return fateFine, hsmbackend.ErrPIN
 	case pkcs11.CKR_DATA_LEN_RANGE, pkcs11.CKR_DATA_INVALID:
-		return hsmbackend.ErrInvalidInput, fateFine
+		return fateFine, hsmbackend.ErrInvalidInput
 	}
-	return hsmbackend.ErrInternal, fateFine
+	return fateFine, hsmbackend.ErrInternal
 }
 
 // rvOf returns the CK_RV inside err, also when crypto11 has wrapped it.
@@ -94,20 +94,20 @@ func ckBlob(op string, err error) error {
 }
 
 // judge turns err into the contract's error. probe asks the session that got it whether it lives.
-func judge(p *Profile, err error, probe func() fate) (error, fate) {
+func judge(p *Profile, err error, probe func() fate) (fate, error) {
 	if err == nil {
-		return nil, fateFine
+		return fateFine, nil
 	}
 	var known *hsmbackend.Error
 	var f *failed
 	if errors.As(err, &known) || !errors.As(err, &f) {
-		return err, fateFine
+		return fateFine, err
 	}
 	rv, ok := rvOf(f.err)
 	if !ok {
-		return &hsmbackend.Error{Op: f.op, Kind: hsmbackend.ErrInternal, Info: f.err.Error()}, fateFine
+		return fateFine, &hsmbackend.Error{Op: f.op, Kind: hsmbackend.ErrInternal, Info: f.err.Error()}
 	}
-	kind, ft := classify(rv)
+	ft, kind := classify(rv)
 	badBlob := f.blob && slices.Contains(p.BadBlob, rv)
 	if ft == fateProbe || badBlob {
 		switch ft = probe(); ft {
@@ -121,7 +121,7 @@ func judge(p *Profile, err error, probe func() fate) (error, fate) {
 			}
 		}
 	}
-	return &hsmbackend.Error{Op: f.op, RV: rv, Kind: kind}, ft
+	return ft, &hsmbackend.Error{Op: f.op, RV: rv, Kind: kind}
 }
 
 // invalid is an argument that the contract does not allow.

@@ -55,7 +55,7 @@ func TestJudge(t *testing.T) {
 		if c.blob {
 			in = ckBlob("C_Test", err)
 		}
-		got, ft := judge(&prof, in, func() fate { return c.probe })
+		ft, got := judge(&prof, in, func() fate { return c.probe })
 		var e *hsmbackend.Error
 		if !errors.Is(got, c.kind) || ft != c.fate || !errors.As(got, &e) || e.RV != c.rv || e.Op != "C_Test" {
 			t.Errorf("0x%x blob %v probe %d: %v, fate %d", c.rv, c.blob, c.probe, got, ft)
@@ -63,7 +63,7 @@ func TestJudge(t *testing.T) {
 	}
 	// What is known already is not overruled by a failure to clean up after it.
 	both := errors.Join(lies("x"), ck("C_DestroyObject", pkcs11.Error(pkcs11.CKR_GENERAL_ERROR)))
-	if got, _ := judge(&prof, both, func() fate { return fateFine }); !errors.Is(got, hsmbackend.ErrTokenLies) {
+	if _, got := judge(&prof, both, func() fate { return fateFine }); !errors.Is(got, hsmbackend.ErrTokenLies) {
 		t.Errorf("%v", got)
 	}
 }

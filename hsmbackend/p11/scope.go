@@ -14,8 +14,10 @@ func (t *Token) OpenScope(ctx context.Context) (hsmbackend.Scope, error) {
 	t.mu.Lock()
 	if len(t.scopes) >= t.cfg.Profile.maxScopes() {
 		t.mu.Unlock()
-		return 0, &hsmbackend.Error{Op: "open scope", Kind: hsmbackend.ErrFull,
-			Info: fmt.Sprintf("%d scopes are open", t.cfg.Profile.maxScopes())}
+		return 0, &hsmbackend.Error{
+			Op: "open scope", Kind: hsmbackend.ErrFull,
+			Info: fmt.Sprintf("%d scopes are open", t.cfg.Profile.maxScopes()),
+		}
 	}
 	t.last++
 	o.scope = t.last
@@ -73,7 +75,7 @@ func (t *Token) CloseScope(scope hsmbackend.Scope) error {
 	if !current || c.isBroken() {
 		return nil // it went with the connection
 	}
-	_, ft := judge(&t.cfg.Profile, ck("C_CloseSession", c.mod.raw.CloseSession(h)), func() fate { return fateModule })
+	ft, _ := judge(&t.cfg.Profile, ck("C_CloseSession", c.mod.raw.CloseSession(h)), func() fate { return fateModule })
 	if ft == fateModule {
 		c.breakUp()
 	}

@@ -79,7 +79,7 @@ func (k *call) hmac(o *object, data []byte) ([]byte, error) {
 func (k *call) signToken(id hsmbackend.ID, digest []byte) ([]byte, error) {
 	der, err := k.c.signDER(id, digest)
 	if rv, ok := rvOf(err); ok {
-		if _, ft := classify(rv); ft == fateSession {
+		if ft, _ := classify(rv); ft == fateSession {
 			// crypto11 has put the dead session back into its pool.
 			k.t.cfg.Log.Warn().Str("op", "sign").Uint("rv", rv).Msg("crypto11 session lost")
 			if err := k.c.renewSigners(); err != nil {

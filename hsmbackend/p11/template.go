@@ -17,18 +17,23 @@ type flag struct {
 
 func secretFlags() []flag {
 	return []flag{
-		{hsmbackend.UsageEncrypt, pkcs11.CKA_ENCRYPT}, {hsmbackend.UsageDecrypt, pkcs11.CKA_DECRYPT},
-		{hsmbackend.UsageSign, pkcs11.CKA_SIGN}, {hsmbackend.UsageVerify, pkcs11.CKA_VERIFY},
+		{hsmbackend.UsageEncrypt, pkcs11.CKA_ENCRYPT},
+		{hsmbackend.UsageDecrypt, pkcs11.CKA_DECRYPT},
+		{hsmbackend.UsageSign, pkcs11.CKA_SIGN},
+		{hsmbackend.UsageVerify, pkcs11.CKA_VERIFY},
 		{hsmbackend.UsageDerive, pkcs11.CKA_DERIVE},
-		{hsmbackend.UsageWrap, pkcs11.CKA_WRAP}, {hsmbackend.UsageUnwrap, pkcs11.CKA_UNWRAP},
+		{hsmbackend.UsageWrap, pkcs11.CKA_WRAP},
+		{hsmbackend.UsageUnwrap, pkcs11.CKA_UNWRAP},
 	}
 }
 
 // privateFlags are those that the standard knows for private keys.
 func privateFlags() []flag {
 	return []flag{
-		{hsmbackend.UsageDecrypt, pkcs11.CKA_DECRYPT}, {hsmbackend.UsageSign, pkcs11.CKA_SIGN},
-		{hsmbackend.UsageDerive, pkcs11.CKA_DERIVE}, {hsmbackend.UsageUnwrap, pkcs11.CKA_UNWRAP},
+		{hsmbackend.UsageDecrypt, pkcs11.CKA_DECRYPT},
+		{hsmbackend.UsageSign, pkcs11.CKA_SIGN},
+		{hsmbackend.UsageDerive, pkcs11.CKA_DERIVE},
+		{hsmbackend.UsageUnwrap, pkcs11.CKA_UNWRAP},
 	}
 }
 
