@@ -1,9 +1,6 @@
 #!/usr/bin/env bash
-# Runs every Go benchmark for BENCHTIME each; arguments are packages.
+# Benchmarks: the API and the raw token side by side, into build/bench.json.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# shellcheck source=ci/go.sh
-. ci/go.sh
-[ $# -gt 0 ] || set -- ./...
 mkdir -p build
-go test -run='^$' -bench=. -benchtime="${BENCHTIME:-1s}" -benchmem "$@" | tee build/bench.txt
+go run ./ci/bench -time "${BENCHTIME:-2s}"
