@@ -222,3 +222,22 @@ func (r *Region) Close() error {
 	defer cancel()
 	return r.sealer.Close(ctx)
 }
+
+// sweepEvery is how often idle derived keys are looked for.
+const sweepEvery = 5 * time.Second
+
+// Run does the Region's background work until ctx ends: derived keys whose time is over leave the token.
+func (r *Region) Run(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := r.sealer.Sweep(ctx); err != nil && ctx.Err() == nil {
+			r.cfg.Log.Error().Err(err).Msg("destroy idle derived keys")
+		}
+	}
+}

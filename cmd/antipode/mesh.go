@@ -114,6 +114,10 @@ func (m *mesh) start(ctx context.Context, n *node, l net.Listener, endpoints map
 		node.Run(ctx)
 		return node.Close()
 	})
+	m.run(func() error {
+		n.region.Run(ctx)
+		return nil
+	})
 	return nil
 }
 
