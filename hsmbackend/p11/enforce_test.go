@@ -50,6 +50,9 @@ func TestKeysCannotBeWidened(t *testing.T) {
 		if _, err := raw.CopyObject(s, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, true)}); err == nil {
 			t.Errorf("token %v: a copy that decrypts was made", token)
 		}
+		if _, err := raw.CopyObject(s, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_LABEL, "copy")}); err == nil {
+			t.Errorf("token %v: a copy was made", token)
+		}
 		ecb := []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_ECB, nil)}
 		if err := raw.DecryptInit(s, ecb, h); err == nil {
 			t.Errorf("token %v: the KEK decrypts", token)
@@ -138,8 +141,12 @@ func TestATokenThatLies(t *testing.T) {
 			t.Errorf("found an object that is %+v: %v", c, err)
 		}
 		h := make1(t, hsmbackend.ID{}, false, c.sensitive, c.extractable, c.modifiable)
-		if err := tok.Verify(t.Context(), h, hsmbackend.AES256, gcmKey()); !errors.Is(err, hsmbackend.ErrTokenLies) {
+		err := tok.Verify(t.Context(), h, hsmbackend.AES256, gcmKey())
+		var e *hsmbackend.Error
+		if !errors.Is(err, hsmbackend.ErrTokenLies) || !errors.As(err, &e) {
 			t.Errorf("accepted an object that is %+v: %v", c, err)
+		} else if readable := !c.sensitive && c.extractable; readable != (e.Info == "CKA_VALUE can be read") {
+			t.Errorf("an object that is %+v: %v", c, err)
 		}
 	}
 	if _, err := tok.ListToken(t.Context(), hsmbackend.ClassSecret, "planted"); !errors.Is(err, hsmbackend.ErrTokenLies) {

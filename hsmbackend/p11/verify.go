@@ -11,8 +11,11 @@ import (
 	"antipode/hsmbackend"
 )
 
-// verify reads a new object's attributes back and tries to read its value.
+// verify tries to read a new object's value and reads its attributes back.
 func (k *call) verify(p *plan, h pkcs11.ObjectHandle) error {
+	if err := k.unreadable(h); err != nil {
+		return err
+	}
 	var want []*pkcs11.Attribute
 	for _, a := range p.template(&k.t.cfg.Profile) {
 		switch {
@@ -47,7 +50,7 @@ func (k *call) verify(p *plan, h pkcs11.ObjectHandle) error {
 			return lies(fmt.Sprintf("attribute 0x%x reads %x, asked for %x", w.Type, got[i], w.Value))
 		}
 	}
-	return k.unreadable(h)
+	return nil
 }
 
 // unreadable makes sure that the value of a key can't be read.
