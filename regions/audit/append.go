@@ -78,11 +78,15 @@ func (l *Log) appendEvent(kind Kind, intent uint64, event []byte) (uint64, error
 	if err := l.makeRoom(len(event)); err != nil {
 		return 0, err
 	}
-	switch _, isOpen := l.open[intent]; {
-	case kind == KindOutcome && !isOpen:
-		return 0, ErrNotOpen
-	case kind == KindIntent && len(l.open) >= MaxOpen:
-		return 0, ErrTooManyOpen
+	switch kind { //nolint:exhaustive // the others need nothing
+	case KindIntent:
+		if len(l.open) >= MaxOpen {
+			return 0, ErrTooManyOpen
+		}
+	case KindOutcome:
+		if _, ok := l.open[intent]; !ok {
+			return 0, ErrNotOpen
+		}
 	}
 	r := Record{Kind: kind, Intent: intent, Event: event}
 	if err := l.write(&r); err != nil {

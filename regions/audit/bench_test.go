@@ -2,6 +2,8 @@ package audit
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -49,6 +51,20 @@ func BenchmarkData(b *testing.B) {
 			}
 		}
 	}
+}
+
+// BenchmarkWrite is what the kernel alone takes for a line of the usual size.
+func BenchmarkWrite(b *testing.B) {
+	f, err := os.OpenFile(filepath.Join(fastDir(b), "x"), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	must(b, err)
+	line := make([]byte, 1265)
+	b.SetBytes(int64(len(line)))
+	for b.Loop() {
+		if _, err := f.Write(line); err != nil {
+			b.Fatal(err)
+		}
+	}
+	must(b, f.Close())
 }
 
 func BenchmarkIntent(b *testing.B) {

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -17,6 +18,12 @@ func TestConcurrent(t *testing.T) {
 			cfg := config(fastDir(t))
 			cfg.Strict, cfg.MaxFileBytes, cfg.FlushEvery = strict, 50_000, time.Millisecond
 			l := openLog(t, cfg)
+			l.mu.Lock()
+			l.sync = func(f *os.File) error { // slow enough that files are exchanged while one is synced
+				time.Sleep(100 * time.Microsecond)
+				return fdatasync(f)
+			}
+			l.mu.Unlock()
 			const workers, rounds = 16, 40
 			var group errgroup.Group
 			for w := range workers {

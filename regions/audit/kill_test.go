@@ -62,7 +62,7 @@ func TestKill(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test's choices
 	dir := fastDir(t)
 	acknowledged := map[string]bool{}
-	const rounds = 20
+	const rounds = 10
 	for round := range rounds {
 		killRound(t, dir, rng, acknowledged)
 		head, err := Verify(t.Context(), dir)
@@ -124,7 +124,7 @@ func killRound(t *testing.T, dir string, rng *rand.Rand, acknowledged map[string
 		acknowledged[line] = true
 		return true
 	}
-	for range rng.IntN(200) {
+	for range rng.IntN(150) {
 		if !next() {
 			break
 		}

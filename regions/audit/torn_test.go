@@ -34,6 +34,9 @@ func TestTorn(t *testing.T) {
 			}
 		}
 		for _, zeros := range []int{0, 700} { // a file that grew before its data were written
+			if zeros > 0 && size%5 != 0 {
+				continue
+			}
 			dir := filepath.Join(fastDir(t), "x")
 			must(t, os.Mkdir(dir, 0o700))
 			content := append(bytes.Clone(whole[:size]), make([]byte, zeros)...)
