@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -166,7 +167,7 @@ func fullChild(dir string) {
 		}
 	}
 	signal.Ignore(unix.SIGXFSZ)
-	ctx := contextBackground()
+	ctx := context.Background()
 	l, err := Open(ctx, config(dir))
 	check(err == nil, err)
 	ticket, err := l.Intent(ctx, sample("First"))

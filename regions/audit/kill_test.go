@@ -13,14 +13,12 @@ import (
 	"time"
 )
 
-func contextBackground() context.Context { return context.Background() }
-
 // killChildEnv makes the test binary write records to the log that it names, until it is killed.
 const killChildEnv = "ANTIPODE_AUDIT_KILL_CHILD"
 
 // killChild prints a line for each record that it was acknowledged, from several goroutines.
 func killChild(dir string) {
-	ctx := contextBackground()
+	ctx := context.Background()
 	cfg := config(dir)
 	cfg.MaxFileBytes, cfg.FlushEvery = 40_000, time.Hour // a data record is the kernel's alone
 	l, err := Open(ctx, cfg)
