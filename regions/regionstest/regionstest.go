@@ -1,0 +1,189 @@
+// Package regionstest gives tests a real Region: on a fresh SoftHSM2 token, with an SQLite store and an audit log in a
+// folder in memory.
+//
+// Invariants:
+//   - Nothing is simulated but what a test asks for: faults, the clock, and who is on the other side of a replication.
+//   - A [Fixture] outlives its Region: [Fixture.Reopen] and [Fixture.Close] end everything that the Region's process
+//     would end, and the files stay until the test is over.
+package regionstest
+
+import (
+	"crypto/rand"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"antipode/hsmbackend"
+	"antipode/regions"
+	"antipode/regions/audit"
+	"antipode/regions/identity"
+	"antipode/regions/store"
+	"antipode/softhsm"
+	"antipode/softhsm/softhsmtest"
+)
+
+// Who a fixture's callers are unless a test says otherwise.
+const (
+	Partition   = "aws"
+	Account     = "111122223333"
+	UserName    = "administrator"
+	AccessKeyID = "AKIAAAAAAAAAAAAAAAAA"
+	Secret      = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY" // AWS's own example
+)
+
+// Fixture is a Region and what it stands on. Region, Token, Store and Audit are those of the present opening, and nil
+// while the fixture is closed.
+type Fixture struct {
+	Region *regions.Region
+	Token  hsmbackend.Token // as the Region has it, with the test's faults
+	Store  *store.DB        // without the test's faults
+	Audit  *audit.Log
+	Clock  *Clock
+	// Admin is an administrator of [Account], whom the store knows too.
+	Admin regions.Caller
+	// StorePath is the SQLite file, AuditDir the folder of the audit log, Soft the token's files.
+	StorePath string
+	AuditDir  string
+	Soft      softhsm.Token
+
+	name string
+	opt  options
+}
+
+// Open makes a Region of this name with an administrator, and opens it. It is closed when the test ends.
+func Open(t testing.TB, name string, opts ...Option) *Fixture {
+	t.Helper()
+	f := &Fixture{name: name, Soft: softhsmtest.New(t), Clock: NewClock()}
+	for _, o := range opts {
+		o(&f.opt)
+	}
+	dir := softhsmtest.Dir(t)
+	f.StorePath, f.AuditDir = filepath.Join(dir, "store.db"), filepath.Join(dir, "audit")
+	db, err := store.Create(t.Context(), f.StorePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := softhsmtest.Connect(t, f.Soft)
+	if err := regions.Init(t.Context(), name, db, token); err != nil {
+		t.Fatalf("init region %s: %v", name, err)
+	}
+	if err := errors.Join(token.Close(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.TryOpen(t); err != nil {
+		t.Fatal(err)
+	}
+	f.AddUser(t, UserName, AccessKeyID, []byte(identity.AdministratorPolicy))
+	f.Admin = Caller(Account, UserName, AccessKeyID, true)
+	return f
+}
+
+// TryOpen opens the closed fixture and returns what refuses, after which it is closed still.
+func (f *Fixture) TryOpen(t testing.TB) (err error) {
+	t.Helper()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.close())
+		}
+	}()
+	f.Token = softhsmtest.Connect(t, f.Soft)
+	t.Cleanup(func() { // before the cleanup that Connect has registered
+		if err := f.close(); err != nil {
+			t.Errorf("close region %s: %v", f.name, err)
+		}
+	})
+	if f.opt.token != nil {
+		f.Token = f.opt.token(f.Token)
+	}
+	if f.Store, err = store.Open(t.Context(), f.StorePath); err != nil {
+		return err
+	}
+	var st regions.Store = f.Store
+	if f.opt.store != nil {
+		st = f.opt.store(st)
+	}
+	log := audit.Config{Dir: f.AuditDir, Node: f.name, Clock: f.Clock.Now, Random: rand.Reader}
+	if f.opt.audit != nil {
+		f.opt.audit(&log)
+	}
+	if f.Audit, err = audit.Open(t.Context(), log); err != nil {
+		return err
+	}
+	cfg := regions.Config{
+		Partition: Partition, Name: f.name, Store: st, Token: f.Token, Audit: f.Audit, Storage: f.opt.storage,
+		WorkingCopies: f.opt.workingCopies, Clock: f.Clock.Now, Steady: time.Now, Random: rand.Reader, Log: zerolog.Nop(),
+	}
+	if f.opt.log != nil {
+		cfg.Log = zerolog.New(f.opt.log)
+	}
+	if f.Region, err = regions.Open(t.Context(), cfg); err != nil {
+		return err
+	}
+	if f.opt.replicator != nil {
+		f.Region.SetReplicator(f.opt.replicator)
+	}
+	return nil
+}
+
+// Close closes Region, audit log, store and token, as the end of the process would. It may be repeated.
+func (f *Fixture) Close(t testing.TB) {
+	t.Helper()
+	if err := f.close(); err != nil {
+		t.Fatalf("close region %s: %v", f.name, err)
+	}
+}
+
+// Reopen closes the fixture and opens it again on the same files and token.
+func (f *Fixture) Reopen(t testing.TB) {
+	t.Helper()
+	f.Close(t)
+	if err := f.TryOpen(t); err != nil {
+		t.Fatalf("reopen region %s: %v", f.name, err)
+	}
+}
+
+func (f *Fixture) close() error {
+	var errs []error
+	if f.Region != nil {
+		errs = append(errs, f.Region.Close())
+	}
+	if f.Audit != nil {
+		// A log that a test has made fail reports that once more; it is no news.
+		if err := f.Audit.Close(); err != nil && !errors.Is(err, audit.ErrFailed) {
+			errs = append(errs, err)
+		}
+	}
+	if f.Store != nil {
+		errs = append(errs, f.Store.Close())
+	}
+	if f.Token != nil {
+		errs = append(errs, f.Token.Close())
+	}
+	f.Region, f.Audit, f.Store, f.Token = nil, nil, nil, nil
+	return errors.Join(errs...)
+}
+
+// AddUser stores a user of [Account] with this IAM policy document and one access key, whose secret is [Secret].
+func (f *Fixture) AddUser(t testing.TB, name, accessKeyID string, policy []byte) identity.User {
+	t.Helper()
+	u, err := identity.NewUser(Account, name, policy, f.Clock.Now().UnixMilli())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Region.PutIdentity(t.Context(), u, accessKeyID, []byte(Secret)); err != nil {
+		t.Fatalf("store user %s: %v", name, err)
+	}
+	return u
+}
+
+// Caller is a caller as a front would have authenticated him.
+func Caller(account, name, accessKeyID string, administrator bool) regions.Caller {
+	return regions.Caller{
+		ARN: "arn:aws:iam::" + account + ":user/" + name, Account: account, UserName: name, AccessKeyID: accessKeyID,
+		Administrator: administrator, SourceIP: "192.0.2.1", UserAgent: "regionstest",
+		RequestID: "00000000-0000-4000-8000-000000000000",
+	}
+}
