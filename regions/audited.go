@@ -86,7 +86,7 @@ func (r *Region) closeIntents(ctx context.Context) error {
 	return nil
 }
 
-// checkAuditHead refuses an audit log that ends before what the store's last commit knew of it.
+// checkAuditHead refuses an audit log that lacks what the store's last commit knew to be in it.
 func (r *Region) checkAuditHead(ctx context.Context) error {
 	var head AuditHead
 	err := r.cfg.Store.View(ctx, func(rd Reader) (err error) {
@@ -99,9 +99,13 @@ func (r *Region) checkAuditHead(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if now := r.cfg.Audit.Head(); now.Seq < head.Sequence {
-		return fmt.Errorf("the audit log ends at record %d, but the store knew record %d: records were removed, "+
-			"or the log of another time or Region is in place", now.Seq, head.Sequence)
+	holds, err := r.cfg.Audit.Holds(ctx, audit.Head{Seq: head.Sequence, Hash: head.Hash})
+	if err != nil {
+		return fmt.Errorf("look for the audit log's head: %w", err)
+	}
+	if !holds {
+		return fmt.Errorf("the audit log does not hold record %d as the store knows it: records were removed or altered, "+
+			"or the log of another time or Region is in place", head.Sequence)
 	}
 	return nil
 }

@@ -87,6 +87,9 @@ func cancelKeyDeletion(ctx context.Context, r *Region, c *Call, in *KeyInput) (*
 	}
 	_, err = r.changeKey(ctx, c, v, func(k *Key) error {
 		k.State, k.DeletionDate, k.PendingDays = StateDisabled, 0, 0
+		if k.MultiRegion != nil && k.MultiRegion.State == nil {
+			k.State = StateCreating // its material has not come yet
+		}
 		return nil
 	})
 	if err != nil {

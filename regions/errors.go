@@ -23,7 +23,7 @@ func (e *Error) Error() string {
 
 // Is reports whether target is an *Error with the same code, so that errors.Is(err, &Error{Code: ...}) works.
 func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error) //nolint:errorlint // an Is method looks at target itself
+	t, ok := target.(*Error)
 	return ok && t.Code == e.Code
 }
 

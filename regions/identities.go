@@ -113,6 +113,7 @@ func (r *Region) forgetIdentities(touched map[RecordKey]struct{}) {
 			r.directory.Forget(k.ID)
 		case KindUser:
 			r.directory.ForgetUser(k.Account, k.ID)
+		default: // not an identity
 		}
 	}
 }

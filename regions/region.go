@@ -217,8 +217,8 @@ func (r *Region) KeyARN(account, keyID string) string { return r.place(account).
 
 // Close destroys what the Region holds on the token beyond its own keys. It does not close what [Config] says that the
 // caller owns.
-func (r *Region) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), auditTimeout)
+func (r *Region) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
 	return r.sealer.Close(ctx)
 }

@@ -78,6 +78,7 @@ func (s *views) forget(keys map[RecordKey]struct{}) {
 		case KindAlias:
 			s.generations[s.stripe(k.ID)]++
 			s.aliases.Remove(aliasName{k.Account, k.ID})
+		default: // not in these caches
 		}
 	}
 }
@@ -192,7 +193,7 @@ func (r *Region) Update(ctx context.Context, fn func(Tx) error) error {
 		if err := fn(recordingTx{tx, touched}); err != nil {
 			return err
 		}
-		head := r.cfg.Audit.Head()
+		head := r.cfg.Audit.Durable() // what a loss of power can't take back
 		return Put(ctx, tx, r.ring, AuditHead{Region: r.cfg.Name, Sequence: head.Seq, Hash: head.Hash})
 	})
 	// A commit that reported an error may have happened all the same.

@@ -143,3 +143,6 @@ func (n *Node) CanReach(_ context.Context, region, account string) error {
 	}
 	return nil
 }
+
+// Close destroys the RAKBs of open exchanges. Nothing may call the Node any more.
+func (n *Node) Close() error { return n.rakbs.close() }

@@ -123,3 +123,18 @@ func (s *rakbs) overdue() (ids [][16]byte) {
 	}
 	return ids
 }
+
+// close destroys all RAKBs.
+func (s *rakbs) close() error {
+	s.mu.Lock()
+	ids := make([][16]byte, 0, len(s.open))
+	for id := range s.open {
+		ids = append(ids, id)
+	}
+	s.mu.Unlock()
+	var errs []error
+	for _, id := range ids {
+		errs = append(errs, s.drop(id))
+	}
+	return errors.Join(errs...)
+}

@@ -71,6 +71,7 @@ func wrappingKey(ctx context.Context, token hsmbackend.Token, suite wire.Suite, 
 		}
 		rwk, err := token.DeriveECB(ctx, secret, [32]byte(transcript[:32]), attr)
 		return rwk, errors.Join(err, token.Destroy(context.WithoutCancel(ctx), secret))
+	case wire.SuiteRSA: // has no message form yet
 	}
 	return hsmbackend.KeyRef{}, fmt.Errorf("%w: suite %s", hsmbackend.ErrUnsupported, suite)
 }

@@ -10,8 +10,10 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -62,23 +64,28 @@ func run(ctx context.Context, binary string, each time.Duration, out, disk strin
 		}
 		results = append(results, part...)
 	}
-	print(results)
+	if err := report(os.Stdout, results); err != nil {
+		return err
+	}
 	return write(out, results)
 }
 
-func print(results []result) {
-	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "operation\tcallers\tcalls\tper second\tmedian us\tp99 us\tserver CPU us\tover token\t")
+func report(to io.Writer, results []result) error {
+	var text strings.Builder
+	text.WriteString("operation\tcallers\tcalls\tper second\tmedian us\tp99 us\tserver CPU us\tover token\t\n")
 	for _, r := range results {
 		ratio := ""
 		if r.Ratio > 0 {
 			ratio = fmt.Sprintf("%.1fx", r.Ratio)
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\t%.0f\t%.0f\t%.1f\t%s\t\n", r.Name, r.Concurrency, r.Calls, r.PerSecond, r.MedianUS, r.P99US, r.CPUUS, ratio)
+		fmt.Fprintf(&text, "%s\t%d\t%d\t%.0f\t%.0f\t%.0f\t%.1f\t%s\t\n", r.Name, r.Concurrency, r.Calls, r.PerSecond,
+			r.MedianUS, r.P99US, r.CPUUS, ratio)
 	}
-	if err := w.Flush(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	w := tabwriter.NewWriter(to, 0, 4, 2, ' ', tabwriter.AlignRight)
+	if _, err := io.WriteString(w, text.String()); err != nil {
+		return err
 	}
+	return w.Flush()
 }
 
 func write(path string, results []result) error {
@@ -86,8 +93,8 @@ func write(path string, results []result) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(data, '\n'), 0o644)
+	return os.WriteFile(path, append(data, '\n'), 0o600)
 }

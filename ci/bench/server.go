@@ -65,6 +65,7 @@ func (c *client) call(ctx context.Context, region, op string, in any) (map[strin
 
 // start runs the server on dir and returns a client, and a function that ends it.
 func start(ctx context.Context, binary, dir string) (c *client, pid int, stop func() error, err error) {
+	//nolint:gosec // the binary is the one to measure, named by whoever runs this
 	cmd := exec.CommandContext(ctx, binary, "dev", "--listen", "127.0.0.1:0", "--data", dir, "--regions", home+","+away, "--log-level", "error")
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()

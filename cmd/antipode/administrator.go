@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -29,7 +31,7 @@ func ensureAdministrator(ctx context.Context, path, account string, nodes []*nod
 	for _, n := range nodes {
 		known, err := n.region.Directory().Resolve(ctx, profile.AccessKeyID)
 		if err == nil && known.ARN == user.ARN() && known.Administrator &&
-			string(known.Secret.Reveal()) == string(profile.Secret.Reveal()) {
+			subtle.ConstantTimeCompare(known.Secret.Reveal(), profile.Secret.Reveal()) == 1 {
 			continue
 		}
 		if err := n.region.PutIdentity(ctx, user, profile.AccessKeyID, profile.Secret.Reveal()); err != nil {
@@ -48,8 +50,14 @@ func ensureProfile(ctx context.Context, path string, user identity.User, nodes [
 	at := slices.IndexFunc(profiles, func(p identity.Profile) bool { return p.Name == defaultProfile })
 	if at >= 0 {
 		known, err := nodes[0].region.Directory().Resolve(ctx, profiles[at].AccessKeyID)
-		if err != nil || known.ARN == user.ARN() {
-			return profiles[at], nil // of this account, or not in the store yet
+		if errors.Is(err, identity.ErrUnknownKey) { // written before a crash, and not in the stores yet
+			return profiles[at], nil
+		}
+		if err != nil {
+			return identity.Profile{}, err
+		}
+		if known.ARN == user.ARN() {
+			return profiles[at], nil
 		}
 		profiles = slices.Delete(profiles, at, at+1)
 	}

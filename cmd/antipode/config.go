@@ -41,7 +41,7 @@ type tokenConfig struct {
 // readConfig reads and checks a configuration file; all faults are told at once.
 func readConfig(path string) (config, error) {
 	var c config
-	raw, err := os.ReadFile(path)
+	raw, err := os.ReadFile(filepath.Clean(path))
 	if err != nil {
 		return c, err
 	}
@@ -86,7 +86,7 @@ func readPIN(path string) ([]byte, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%s has mode %04o; it must not be readable by others: chmod 0400", path, info.Mode().Perm())
 	}
-	raw, err := os.ReadFile(path)
+	raw, err := os.ReadFile(filepath.Clean(path))
 	if err != nil {
 		return nil, err
 	}

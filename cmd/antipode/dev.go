@@ -51,8 +51,9 @@ is an administrator.`,
 			if err != nil {
 				return err
 			}
-			return runDev(cmd.Context(), o, log, func(addr net.Addr) {
-				fmt.Fprintf(cmd.OutOrStdout(), "ready http://%s\n", addr)
+			return runDev(cmd.Context(), o, log, func(addr net.Addr) error {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "ready http://%s\n", addr)
+				return err
 			})
 		},
 	}
@@ -109,7 +110,7 @@ func (o *devOptions) validate() error {
 
 // runDev makes what is absent, opens the Regions, serves until ctx ends, and closes everything. ready is called once,
 // when all Regions serve.
-func runDev(ctx context.Context, o devOptions, log zerolog.Logger, ready func(net.Addr)) (err error) {
+func runDev(ctx context.Context, o devOptions, log zerolog.Logger, ready func(net.Addr) error) (err error) {
 	if err := os.MkdirAll(o.data, 0o700); err != nil {
 		return err
 	}

@@ -26,6 +26,9 @@ key) and in its data folder (the store with the wrapped keys, the identity for o
 its PIN be set. It may be repeated after a failure; on a Region that is complete it changes nothing.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if path == "" {
+				return errors.New("--config is required: the configuration file of the Region")
+			}
 			cfg, err := readConfig(path)
 			if err != nil {
 				return err
@@ -37,17 +40,14 @@ its PIN be set. It may be repeated after a failure; on a Region that is complete
 			if err := initRegion(cmd.Context(), cfg, log); err != nil {
 				return fmt.Errorf("region %s: %w", cfg.Region, err)
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "region %s is ready in %s.\n"+
+			_, err = fmt.Fprintf(cmd.ErrOrStderr(), "region %s is ready in %s.\n"+
 				"WARNING: only this token holds the Region's domain key. If it dies, every key without a replica in another "+
 				"Region is lost. Keep replicas of the keys that matter.\n", cfg.Region, cfg.Data)
-			return nil
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "", "configuration file (required)")
 	cmd.Flags().StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
-	if err := cmd.MarkFlagRequired("config"); err != nil {
-		panic(err) // the flag is defined two lines above
-	}
 	return cmd
 }
 

@@ -86,6 +86,9 @@ func (n *node) openRegion(ctx context.Context, cfg nodeConfig, token hsmbackend.
 		return err
 	}
 	n.onClose(db.Close)
+	if err := os.MkdirAll(filepath.Dir(cfg.auditDir), 0o700); err != nil {
+		return err
+	}
 	log, err := audit.Open(ctx, audit.Config{Dir: cfg.auditDir, Node: cfg.name, Clock: cfg.clock, Random: rand.Reader})
 	if err != nil {
 		return fmt.Errorf("audit log: %w", err)
@@ -98,7 +101,7 @@ func (n *node) openRegion(ctx context.Context, cfg nodeConfig, token hsmbackend.
 	if err != nil {
 		return err
 	}
-	n.onClose(n.region.Close)
+	n.onClose(func() error { return n.region.Close(context.WithoutCancel(ctx)) })
 	return nil
 }
 

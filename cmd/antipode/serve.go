@@ -61,7 +61,7 @@ func answerText(w http.ResponseWriter, status int, text string, log zerolog.Logg
 }
 
 // serve answers on addr until ctx ends, then lets calls in flight end.
-func serve(ctx context.Context, addr string, nodes []*node, log zerolog.Logger, ready func(net.Addr)) error {
+func serve(ctx context.Context, addr string, nodes []*node, log zerolog.Logger, ready func(net.Addr) error) error {
 	handler, err := routes(nodes, log)
 	if err != nil {
 		return err
@@ -76,16 +76,18 @@ func serve(ctx context.Context, addr string, nodes []*node, log zerolog.Logger, 
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
-	ready(l.Addr())
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
+	fault := ready(l.Addr())
+	if fault == nil {
+		select {
+		case err := <-ended:
+			return err
+		case <-ctx.Done():
+		}
+		log.Info().Msg("shutting down")
 	}
-	log.Info().Msg("shutting down")
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
-	err = server.Shutdown(stopCtx)
+	err = errors.Join(fault, server.Shutdown(stopCtx))
 	if served := <-ended; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}

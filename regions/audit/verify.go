@@ -91,3 +91,6 @@ func visit(ctx context.Context, dir string, seq uint64, fn func(*Record) error) 
 		return fn(&r)
 	})
 }
+
+// Holds is [Holds] for this log. Records that a Data call has just written may not be seen.
+func (l *Log) Holds(ctx context.Context, h Head) (bool, error) { return Holds(ctx, l.cfg.Dir, h) }

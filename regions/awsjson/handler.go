@@ -159,7 +159,7 @@ func (h *Handler) write(w http.ResponseWriter, requestID string, status int, bod
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	if _, err := w.Write(body); err != nil {
+	if _, err := w.Write(body); err != nil { //nolint:gosec // JSON under its own content type, not a page
 		h.log.Debug().Err(err).Str("request", requestID).Msg("client left before the answer")
 	}
 }

@@ -28,7 +28,8 @@ type Ring struct {
 }
 
 // Open finds and loads the Region's keys. working bounds the number of working copies held on the token (at least 1).
-func Open(ctx context.Context, token hsmbackend.Token, h Hierarchy, working int) (*Ring, error) {
+// The ring must be closed, unless the token is.
+func Open(ctx context.Context, token hsmbackend.Token, h Hierarchy, working int) (_ *Ring, err error) {
 	if len(h.DomainKeys) == 0 {
 		return nil, fmt.Errorf("%w: no domain key", ErrRefused)
 	}
@@ -38,6 +39,11 @@ func Open(ctx context.Context, token hsmbackend.Token, h Hierarchy, working int)
 	}
 	r := &Ring{token: token, caps: token.Capabilities(), kek: kek, domain: map[uint32]*loadedKey{}}
 	r.working = newWorkingSet(r, max(working, 1))
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Close(context.WithoutCancel(ctx)))
+		}
+	}()
 	for _, dk := range h.DomainKeys {
 		r.domain[dk.Version] = &loadedKey{ring: r, wrapped: dk.Wrapped, keyType: hsmbackend.AES256, attr: hsmbackend.Attributes{
 			Usage:      hsmbackend.UsageWrap | hsmbackend.UsageUnwrap,
@@ -63,6 +69,19 @@ func Open(ctx context.Context, token hsmbackend.Token, h Hierarchy, working int)
 		return nil, fmt.Errorf("find audit key: %w", err)
 	}
 	return r, nil
+}
+
+// Close destroys the session objects that the ring holds on the token: the Region's loaded keys and the working copies,
+// for whose users it waits. What is called later fails. It may be repeated if it fails.
+func (r *Ring) Close(ctx context.Context) error {
+	errs := []error{r.working.close(ctx)}
+	for _, k := range r.loaded() {
+		errs = append(errs, k.close(ctx))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close key ring: %w", err)
+	}
+	return nil
 }
 
 func (r *Ring) loaded() []*loadedKey {
@@ -113,8 +132,9 @@ type loadedKey struct {
 	keyType hsmbackend.KeyType
 	attr    hsmbackend.Attributes
 
-	mu  sync.RWMutex
-	ref hsmbackend.KeyRef
+	mu     sync.RWMutex
+	ref    hsmbackend.KeyRef
+	closed bool
 }
 
 // use calls fn with the key; if the token no longer has it, the key is loaded again and fn called once more.
@@ -139,6 +159,9 @@ func (k *loadedKey) use(ctx context.Context, fn func(hsmbackend.KeyRef) error) e
 func (k *loadedKey) load(ctx context.Context, stale hsmbackend.KeyRef) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.closed {
+		return errClosed
+	}
 	if k.ref != stale {
 		return nil
 	}
@@ -156,5 +179,19 @@ func (k *loadedKey) load(ctx context.Context, stale hsmbackend.KeyRef) error {
 		}
 	}
 	k.ref = ref
+	return nil
+}
+
+func (k *loadedKey) close(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closed = true
+	if k.ref.IsZero() {
+		return nil
+	}
+	if err := k.ring.token.Destroy(ctx, k.ref); err != nil && !errors.Is(err, hsmbackend.ErrObjectNotFound) {
+		return err
+	}
+	k.ref = hsmbackend.KeyRef{}
 	return nil
 }

@@ -3,7 +3,6 @@ package keyring
 import (
 	"container/list"
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -29,16 +28,22 @@ func (r *Ring) Acquire(ctx context.Context, m Material) (Working, error) {
 	return r.working.acquire(ctx, m)
 }
 
-// Evict destroys the working copy of a material before it returns, waiting for its users to release it.
+// Evict destroys the working copies of a material before it returns, waiting for their users to release them. If it
+// returns an error a copy may still be on the token; a further Evict tries again.
 func (r *Ring) Evict(ctx context.Context, materialID string) error {
 	return r.working.evict(ctx, materialID)
 }
 
-// WorkingCopies returns how many working copies the token holds.
+// WorkingCopies returns how many working copies the ring holds on the token, those that are being destroyed or that the
+// token failed to destroy included. Material that is kept on the token counts while it is in use here.
 func (r *Ring) WorkingCopies() int {
 	r.working.mu.Lock()
 	defer r.working.mu.Unlock()
-	return r.working.lru.Len()
+	n := r.working.lru.Len()
+	for _, entries := range r.working.leaving {
+		n += len(entries)
+	}
+	return n
 }
 
 type workingSet struct {
@@ -48,6 +53,12 @@ type workingSet struct {
 	mu  sync.Mutex
 	by  map[string]*workingEntry // by material id
 	lru *list.List               // of *workingEntry, most recently used first
+
+	// leaving are the entries that are out of the set and may still be on the token, by material id: in use, being
+	// destroyed, or not destroyed because the token failed to.
+	leaving map[string]map[*workingEntry]struct{}
+	changed chan struct{} // closed and replaced when an attempt to destroy an entry has ended
+	closed  bool
 }
 
 type workingEntry struct {
@@ -58,25 +69,32 @@ type workingEntry struct {
 	token bool // a token object, which is not destroyed when it leaves the set
 
 	// Guarded by workingSet.mu.
-	uses int
-	out  bool          // no longer in the set
-	gone chan struct{} // closed when out and destroyed; left is why that failed
-	left error
-	at   *list.Element
+	uses  int
+	out   bool  // no longer in the set
+	dying bool  // somebody is destroying it
+	left  error // why the last attempt to destroy it failed
+	at    *list.Element
 }
 
 func newWorkingSet(r *Ring, limit int) *workingSet {
-	return &workingSet{ring: r, max: limit, by: map[string]*workingEntry{}, lru: list.New()}
+	return &workingSet{
+		ring: r, max: limit, by: map[string]*workingEntry{}, lru: list.New(),
+		leaving: map[string]map[*workingEntry]struct{}{}, changed: make(chan struct{}),
+	}
 }
 
 func (s *workingSet) acquire(ctx context.Context, m Material) (Working, error) {
 	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return Working{}, errClosed
+	}
 	e, ok := s.by[m.ID]
 	var idle []*workingEntry
 	if ok {
 		s.lru.MoveToFront(e.at)
 	} else {
-		e = &workingEntry{id: m.ID, ready: make(chan struct{}), gone: make(chan struct{}), token: m.Storage == StorageToken}
+		e = &workingEntry{id: m.ID, ready: make(chan struct{}), token: m.Storage == StorageToken}
 		e.at = s.lru.PushFront(e)
 		s.by[m.ID] = e
 		idle = s.shrink()
@@ -126,12 +144,14 @@ func (s *workingSet) load(ctx context.Context, m Material) (ref hsmbackend.KeyRe
 	return ref, s.ring.verify(ctx, ref, m)
 }
 
-// shrink takes idle entries out of the set until it is within its bound, and returns them. Called with mu held.
+// shrink takes idle entries out of the set until it is within its bound, and returns them to be destroyed. Called with
+// mu held.
 func (s *workingSet) shrink() (idle []*workingEntry) {
 	for at := s.lru.Back(); at != nil && s.lru.Len() > s.max; {
 		e, before := at.Value.(*workingEntry), at.Prev() //nolint:errcheck,forcetypeassert // the list holds nothing else
 		if e.uses == 0 {
 			s.remove(e)
+			e.dying = true
 			idle = append(idle, e)
 		}
 		at = before
@@ -147,13 +167,18 @@ func (s *workingSet) remove(e *workingEntry) {
 	e.out = true
 	s.lru.Remove(e.at)
 	delete(s.by, e.id)
+	if s.leaving[e.id] == nil {
+		s.leaving[e.id] = map[*workingEntry]struct{}{}
+	}
+	s.leaving[e.id][e] = struct{}{}
 }
 
 func (s *workingSet) release(ctx context.Context, e *workingEntry) {
 	s.mu.Lock()
 	e.uses--
 	var idle []*workingEntry
-	if e.uses == 0 && e.out {
+	if e.uses == 0 && e.out && !e.dying {
+		e.dying = true
 		idle = append(idle, e)
 	}
 	idle = append(idle, s.shrink()...) // the set may have grown past its bound while all were in use
@@ -165,37 +190,4 @@ func (s *workingSet) forget(e *workingEntry) {
 	s.mu.Lock()
 	s.remove(e)
 	s.mu.Unlock()
-}
-
-func (s *workingSet) evict(ctx context.Context, materialID string) error {
-	s.mu.Lock()
-	e, ok := s.by[materialID]
-	if !ok {
-		s.mu.Unlock()
-		return nil
-	}
-	s.remove(e)
-	unused := e.uses == 0
-	s.mu.Unlock()
-	if unused {
-		s.destroy(ctx, e)
-	}
-	select {
-	case <-e.gone:
-		return e.left
-	case <-ctx.Done():
-		return fmt.Errorf("evict working copy: %w", ctx.Err())
-	}
-}
-
-// destroy destroys entries that are out of the set and in nobody's use.
-func (s *workingSet) destroy(ctx context.Context, entries ...*workingEntry) {
-	for _, e := range entries {
-		if e.err == nil && !e.token {
-			if err := s.ring.token.Destroy(ctx, e.ref); err != nil && !errors.Is(err, hsmbackend.ErrObjectNotFound) {
-				e.left = fmt.Errorf("destroy working copy: %w", err)
-			}
-		}
-		close(e.gone)
-	}
 }

@@ -148,7 +148,7 @@ func (f *Fixture) Reopen(t testing.TB) {
 func (f *Fixture) close() error {
 	var errs []error
 	if f.Region != nil {
-		errs = append(errs, f.Region.Close())
+		errs = append(errs, f.Region.Close(context.Background()))
 	}
 	if f.Audit != nil {
 		// A log that a test has made fail reports that once more; it is no news.
