@@ -8,6 +8,7 @@
 package regionstest
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"path/filepath"
