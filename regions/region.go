@@ -88,10 +88,10 @@ func (h HierarchyRecord) RecordIndex() (string, int64) { return "", 0 }
 
 // Init makes the Region's keys on the token and records them in the store. It may be repeated after a crash, until
 // [Open] finds the Region; on a Region that is complete it changes nothing.
-func Init(ctx context.Context, name string, store Store, token hsmbackend.Token) error {
+func Init(ctx context.Context, name string, store Store, token hsmbackend.Token) (err error) {
 	var plan keyring.Hierarchy
 	done := false
-	err := store.View(ctx, func(rd Reader) (err error) {
+	err = store.View(ctx, func(rd Reader) (err error) {
 		if _, err = rd.Get(ctx, RecordKey{Kind: KindHierarchy, ID: name}); err == nil {
 			done = true
 			return nil
@@ -121,6 +121,7 @@ func Init(ctx context.Context, name string, store Store, token hsmbackend.Token)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, ring.Close(context.WithoutCancel(ctx))) }()
 	return store.Update(ctx, func(tx Tx) error {
 		if err := Put(ctx, tx, ring, HierarchyRecord{Region: name, Hierarchy: h}); err != nil {
 			return err
@@ -130,7 +131,7 @@ func Init(ctx context.Context, name string, store Store, token hsmbackend.Token)
 }
 
 // Open opens a Region that [Init] has made.
-func Open(ctx context.Context, cfg Config) (*Region, error) {
+func Open(ctx context.Context, cfg Config) (_ *Region, err error) {
 	if cfg.WorkingCopies == 0 {
 		cfg.WorkingCopies = 1024
 	}
@@ -145,6 +146,11 @@ func Open(ctx context.Context, cfg Config) (*Region, error) {
 	if err != nil {
 		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ring.Close(context.WithoutCancel(ctx)))
+		}
+	}()
 	r := &Region{cfg: cfg, ring: ring}
 	r.views = newViews(r)
 	if r.sealer, err = ciphertext.New(cfg.Token, cfg.Random, cfg.Steady, ciphertext.Limits{}); err != nil {
@@ -215,12 +221,12 @@ func (r *Region) place(account string) arn.Place {
 // KeyARN returns the ARN of a key in this Region.
 func (r *Region) KeyARN(account, keyID string) string { return r.place(account).Key(keyID) }
 
-// Close destroys what the Region holds on the token beyond its own keys. It does not close what [Config] says that the
-// caller owns.
+// Close destroys the session objects that the Region holds on the token. It does not close what [Config] says that the
+// caller owns. No call may be running any more.
 func (r *Region) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
-	return r.sealer.Close(ctx)
+	return errors.Join(r.sealer.Close(ctx), r.ring.Close(ctx))
 }
 
 // sweepEvery is how often idle derived keys are looked for.
