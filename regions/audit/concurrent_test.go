@@ -68,7 +68,7 @@ func TestConcurrent(t *testing.T) {
 			if len(seen) != 4*workers*rounds || len(ids) != 3*workers*rounds || files < 10 {
 				t.Errorf("%d events with %d ids in %d files", len(seen), len(ids), files)
 			}
-			if int(head.Seq) != files+4*workers*rounds { //nolint:gosec // small
+			if int(head.Seq) != files+4*workers*rounds {
 				t.Errorf("head %v", head)
 			}
 		})

@@ -27,7 +27,7 @@ const (
 	maxErrorMessage = 1024
 )
 
-// ErrEvent: the event can't be recorded as it is; nothing was written.
+// ErrEvent says that the event can't be recorded as it is; nothing was written.
 var ErrEvent = errors.New("event can't be recorded")
 
 // Event is one CloudTrail event (https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html).

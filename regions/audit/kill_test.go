@@ -57,7 +57,7 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test's choices
+	rng := rand.New(rand.NewPCG(seed, 0))
 	dir := fastDir(t)
 	acknowledged := map[string]bool{}
 	const rounds = 10

@@ -42,7 +42,7 @@ func Scan(ctx context.Context, dir string, from Head, fn func(*Record) error) (H
 	return c.head, nil
 }
 
-// ErrNoRecords: the file that held a record is not in the directory any more.
+// ErrNoRecords says that the file that held a record is not in the directory any more.
 var ErrNoRecords = errors.New("the audit log's older files are missing")
 
 // Holds reports whether the log in dir has the record h, as opposed to another or none with its number. It reads the

@@ -65,7 +65,7 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test's choices
+	rng := rand.New(rand.NewPCG(seed, 0))
 	path := filepath.Join(fastDir(t), "store.db")
 	must(t, create(t, path).Close())
 	acknowledged, moved := 0, 0

@@ -255,7 +255,7 @@ func must(t testing.TB, err error) {
 
 func read(t testing.TB, path string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(path) //nolint:gosec // a test's file
+	b, err := os.ReadFile(path)
 	must(t, err)
 	return b
 }
