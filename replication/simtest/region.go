@@ -1,0 +1,154 @@
+package simtest
+
+import (
+	"context"
+	"crypto/rand"
+	"path/filepath"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"antipode/hsmbackend/p11"
+	"antipode/regions"
+	"antipode/regions/audit"
+	"antipode/regions/identity"
+	"antipode/regions/store"
+	"antipode/regions/store/storetest"
+	"antipode/replication"
+	"antipode/softhsm"
+	"antipode/softhsm/softhsmtest"
+)
+
+// Region is one Region of a [World]. Token, Region and Node are replaced by each restart.
+type Region struct {
+	Name string
+	// Dir holds the store in store.db, with its log beside it, and the audit log in audit.
+	Dir string
+	// Tokens watches what the Region asks of its token, and makes it fail; its state survives restarts.
+	Tokens *Watch
+	// StoreFault decides which calls of the Region's store fail; see [storetest.Faulty]. Nil fails none.
+	StoreFault func(op string) (apply bool, err error)
+
+	Token  *p11.Token // the token itself, unwatched
+	Region *regions.Region
+	Node   *replication.Node
+
+	world *World
+	soft  softhsm.Token
+	db    *store.DB
+	log   *audit.Log
+}
+
+func newRegion(t testing.TB, w *World, name string) *Region {
+	t.Helper()
+	dir := softhsmtest.Dir(t)
+	soft, err := softhsm.Create(t.Context(), filepath.Join(dir, "token"), "antipode-"+name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Region{Name: name, Dir: dir, Tokens: &Watch{}, world: w, soft: soft}
+	db, err := store.Create(t.Context(), r.storePath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := p11.Open(t.Context(), soft.Config(zerolog.Nop()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := regions.Init(t.Context(), name, db, token); err != nil {
+		t.Fatal(err)
+	}
+	r.Token, r.db = token, db
+	r.assemble(t, w)
+	t.Cleanup(func() { r.stop(t) })
+	return r
+}
+
+func (r *Region) storePath() string { return filepath.Join(r.Dir, "store.db") }
+
+// open opens what the last process left behind.
+func (r *Region) open(t testing.TB) {
+	t.Helper()
+	var err error
+	if r.Token, err = p11.Open(t.Context(), r.soft.Config(zerolog.Nop())); err != nil {
+		t.Fatal(err)
+	}
+	if r.db, err = store.Open(t.Context(), r.storePath()); err != nil {
+		t.Fatal(err)
+	}
+	r.assemble(t, r.world)
+}
+
+// assemble makes the Region of its open token and store.
+func (r *Region) assemble(t testing.TB, w *World) {
+	t.Helper()
+	var err error
+	r.log, err = audit.Open(t.Context(), audit.Config{
+		Dir: filepath.Join(r.Dir, "audit"), Node: r.Name, Clock: w.clock.Now, Random: rand.Reader,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := zerolog.Nop()
+	if testing.Verbose() {
+		log = zerolog.New(zerolog.NewTestWriter(t)).With().Str("region", r.Name).Logger()
+	}
+	faulty := storetest.Faulty(r.db, func(op string) (bool, error) {
+		if r.StoreFault == nil {
+			return false, nil
+		}
+		return r.StoreFault(op)
+	})
+	r.Region, err = regions.Open(t.Context(), regions.Config{
+		Partition: "aws", Name: r.Name, Store: faulty, Token: r.Tokens.over(r.Token), Audit: r.log,
+		Clock: w.clock.Now, Steady: w.clock.Now, Random: rand.Reader, Log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Node = replication.New(replication.Config{
+		Region: r.Region, Peers: peers{r.world.Net, r.Name}, Name: r.Name, Steady: w.clock.Now, Log: log,
+	})
+	if err := r.Node.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.Region.SetReplicator(r.Node)
+}
+
+// Restart ends the Region as a kill would, without a farewell to its token's objects or its peers, and starts it again
+// from its disk. Faults are off afterwards. No call may be running.
+func (r *Region) Restart(t testing.TB) {
+	t.Helper()
+	r.StoreFault = nil
+	r.Tokens.Fail(nil)
+	r.stop(t)
+	r.open(t)
+}
+
+func (r *Region) stop(t testing.TB) {
+	t.Helper()
+	for _, c := range []interface{ Close() error }{r.Token, r.log, r.db} {
+		if err := c.Close(); err != nil {
+			t.Errorf("stop %s: %v", r.Name, err)
+		}
+	}
+}
+
+// AddUser makes a user known in this Region, with an access key that nobody uses.
+func (r *Region) AddUser(t testing.TB, u identity.User) {
+	t.Helper()
+	secret := []byte("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+	if err := r.Region.PutIdentity(t.Context(), u, "AKIAAAAAAAAAAAAAAAAA", secret); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Do makes one call of the administrator's.
+func (r *Region) Do(ctx context.Context, operation string, input any) (any, error) {
+	r.world.t.Helper()
+	op, ok := regions.OperationByName(operation)
+	if !ok {
+		r.world.t.Fatalf("there is no operation %s", operation)
+	}
+	return r.Region.Do(ctx, op, r.world.Caller(), input)
+}
