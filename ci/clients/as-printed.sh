@@ -48,7 +48,7 @@ aws kms generate-data-key --key-id alias/as-printed --key-spec AES_256 --region 
 aws kms re-encrypt --ciphertext-blob fileb://password.bin --destination-key-id "$THERE_ARN" --region "$THERE" \
 	--destination-encryption-context '{"Purpose":"Migration"}' --query CiphertextBlob --output text
 aws kms generate-random --number-of-bytes 32 --region "$THERE" --query Plaintext --output text
-aws kms get-key-policy --key-id alias/as-printed --policy-name default --region "$HERE" --query Policy --output text
+aws kms get-key-policy --key-id "$HERE_ARN" --policy-name default --region "$HERE" --query Policy --output text
 aws kms list-keys --region "$THERE" --output json | jq -e --arg arn "$THERE_ARN" '.Keys[] | select(.KeyArn == $arn)'
 aws kms list-aliases --region "$HERE"
 aws kms disable-key --key-id "$HERE_ARN" --region "$HERE"
