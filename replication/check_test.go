@@ -110,3 +110,13 @@ func checkAbsent(t *testing.T, a, b *simtest.Region, key string) {
 		}
 	}
 }
+
+// checkClean checks that no exchange has anything on a token. It holds only before the first Encrypt or Decrypt.
+func checkClean(t *testing.T, rs ...*simtest.Region) {
+	t.Helper()
+	for _, r := range rs {
+		if n := r.Extra(); n != 0 {
+			t.Errorf("%s has %d session objects that are neither its own keys nor working copies", r.Name, n)
+		}
+	}
+}

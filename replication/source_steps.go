@@ -31,8 +31,12 @@ func (n *Node) sendOffer(ctx context.Context, e SourceExchange) (SourceExchange,
 		if err := m.Answers(e.M1, offer.Route); err != nil {
 			return e, fmt.Errorf("%w: %w", errLater, n.refuseUnsigned(ctx, e.Order.Region, err))
 		}
-		if m.Code == wire.CodeBusy && e.resumed() {
+		switch {
+		case m.Code == wire.CodeBusy && e.resumed():
 			return e, fmt.Errorf("%w: %s is busy", errLater, e.Order.Region)
+		case m.Code == wire.CodeExchangeLost && e.resumed():
+			// Its m2 did not arrive in time. What the intent has promised stands.
+			return n.startAgain(ctx, e)
 		}
 		return n.fail(ctx, e, m.Code, m.Message)
 	case *wire.Accept:
@@ -215,16 +219,19 @@ func (n *Node) sendTransfer(ctx context.Context, e SourceExchange) (SourceExchan
 }
 
 // startAgain puts a new exchange in the place of one that the destination has lost, under the same intent. The
-// destination stays a member all the time.
+// destination stays a member all the time, of the incarnation that was accepted last.
 func (n *Node) startAgain(ctx context.Context, e SourceExchange) (SourceExchange, error) {
 	next, err := n.newExchange(ctx, e.Order)
 	if err != nil {
 		return e, err
 	}
 	next.Resumes, next.Attempts = e.ID, e.Attempts+1
+	if e.Step == StepOffered {
+		next.Resumes = e.Resumes // e was never accepted
+	}
 	lost := e
 	lost.Step, lost.Due = StepLost, 0
-	_, err = n.save(ctx, lost, StepTransferred, func(tx regions.Tx) error {
+	_, err = n.save(ctx, lost, e.Step, func(tx regions.Tx) error {
 		return regions.Put(ctx, tx, n.region.Ring(), next)
 	})
 	if err != nil {

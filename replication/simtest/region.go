@@ -3,6 +3,7 @@ package simtest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"path/filepath"
 	"testing"
 
@@ -58,8 +59,10 @@ func newRegion(t testing.TB, w *World, name string) *Region {
 	if err := regions.Init(t.Context(), name, db, token); err != nil {
 		t.Fatal(err)
 	}
-	r.Token, r.db = token, db
-	r.assemble(t, w)
+	if err := errors.Join(token.Close(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r.open(t)
 	t.Cleanup(func() { r.stop(t) })
 	return r
 }
