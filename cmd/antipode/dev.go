@@ -14,9 +14,12 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"antipode/hsmbackend"
+	"antipode/hsmbackend/p11"
 	"antipode/regions/arn"
 	"antipode/regions/keyring"
 	"antipode/regions/roster"
+	"antipode/softhsm"
 )
 
 // devOptions are the flags of `antipode dev`.
@@ -152,6 +155,13 @@ func openNodes(ctx context.Context, o devOptions, log zerolog.Logger) (nodes []*
 		}
 		cfg := nodeConfig{
 			dir: dir, name: name, storage: keyring.Storage(strings.ToUpper(o.storage)),
+			token: func(ctx context.Context) (hsmbackend.Token, error) {
+				made, err := softhsm.Open(filepath.Join(dir, tokenFolder))
+				if err != nil {
+					return nil, err
+				}
+				return p11.Open(ctx, made.Config(log))
+			},
 			clock: func() time.Time { return time.Now().Add(o.clockOffset) },
 			log:   log.With().Str("region", name).Logger(),
 		}

@@ -12,13 +12,11 @@ import (
 	"github.com/rs/zerolog"
 
 	"antipode/hsmbackend"
-	"antipode/hsmbackend/p11"
 	"antipode/regions"
 	"antipode/regions/audit"
 	"antipode/regions/keyring"
 	"antipode/regions/store"
 	"antipode/replication/peer"
-	"antipode/softhsm"
 )
 
 // partition is the first part of ARNs. All Regions of one `antipode dev` are of one partition.
@@ -26,10 +24,11 @@ const partition = "aws"
 
 // nodeConfig says which Region's folder to open and how.
 type nodeConfig struct {
-	dir      string // DIR/REGION
+	dir      string // of the store, the peer identity and, unless auditDir says otherwise, the audit log
 	name     string
 	auditDir string // "" means the folder's own
 	storage  keyring.Storage
+	token    func(ctx context.Context) (hsmbackend.Token, error)
 	clock    func() time.Time
 	log      zerolog.Logger
 }
@@ -58,11 +57,7 @@ func openNode(ctx context.Context, cfg nodeConfig) (n *node, err error) {
 		return nil, err
 	}
 	n.onClose(lock.Close)
-	made, err := softhsm.Open(filepath.Join(cfg.dir, tokenFolder))
-	if err != nil {
-		return nil, err
-	}
-	token, err := p11.Open(ctx, made.Config(cfg.log))
+	token, err := cfg.token(ctx)
 	if err != nil {
 		return nil, err
 	}
