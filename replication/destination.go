@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"antipode/regions"
+	"antipode/regions/audit"
 	"antipode/replication/wire"
 )
 
@@ -23,7 +24,7 @@ func (n *Node) handleOffer(ctx context.Context, data []byte, o *wire.Offer) ([]b
 		return nil, err
 	}
 	if refusal != nil {
-		return n.refuse(ctx, data, o.Route, refusal, false)
+		return n.refuseOffer(ctx, data, o, refusal)
 	}
 	if o.DryRun {
 		return n.accept(ctx, data, o, suite, nil)
@@ -36,7 +37,7 @@ func (n *Node) repeatOffer(ctx context.Context, data []byte, o *wire.Offer, e De
 	if wire.Hash(e.M1) != wire.Hash(data) {
 		return n.refuse(ctx, data, o.Route, regions.Errorf("ExchangeReused", "another offer had this exchange id"), false)
 	}
-	if e.Step == StepReserved && !n.rakbs.has(e.ID) {
+	if e.Step == StepReserved && !n.rakbs.has(e.rakb()) {
 		if err := n.lose(ctx, e); err != nil {
 			return nil, err
 		}
@@ -91,10 +92,13 @@ func (n *Node) reserve(ctx context.Context, data []byte, o *wire.Offer, suite wi
 	if err != nil {
 		return nil, err
 	}
-	if err := n.dropOverdue(ctx); err != nil {
-		return nil, err
+	if n.rakbs.overdue() { // they count
+		if err := n.dropOverdue(ctx); err != nil {
+			return nil, err
+		}
 	}
-	point, err := n.rakbs.make(ctx, o.ExchangeID, o.From, entry.Limits.MaxOpenExchanges)
+	id := rakbID{from: o.From, id: o.ExchangeID}
+	point, err := n.rakbs.make(ctx, id, entry.Limits.MaxOpenExchanges)
 	if errors.Is(err, errBusy) {
 		return n.refuse(ctx, data, o.Route, regions.Errorf(wire.CodeBusy, "too many exchanges are open"), false)
 	}
@@ -103,7 +107,7 @@ func (n *Node) reserve(ctx context.Context, data []byte, o *wire.Offer, suite wi
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, n.rakbs.drop(o.ExchangeID))
+			err = errors.Join(err, n.rakbs.drop(id))
 		}
 	}()
 	m2, err := n.accept(ctx, data, o, suite, point)
@@ -125,16 +129,16 @@ func (n *Node) reserve(ctx context.Context, data []byte, o *wire.Offer, suite wi
 	})
 	var refusal *regions.Error
 	if errors.As(err, &refusal) {
-		if err := n.rakbs.drop(o.ExchangeID); err != nil {
+		if err := n.rakbs.drop(id); err != nil {
 			return nil, err
 		}
-		return n.refuse(ctx, data, o.Route, refusal, false)
+		return n.refuseOffer(ctx, data, o, refusal)
 	}
 	if err != nil {
 		return nil, err
 	}
 	for _, old := range superseded {
-		if err := n.rakbs.drop(old.ID); err != nil {
+		if err := n.rakbs.drop(old.rakb()); err != nil {
 			n.log.Error().Err(err).Msg("close superseded exchange")
 		}
 	}
@@ -182,7 +186,7 @@ func (n *Node) lose(ctx context.Context, e DestinationExchange) error {
 		}
 		return n.unreserve(ctx, tx, now, StepLost)
 	})
-	return errors.Join(err, n.rakbs.drop(e.ID))
+	return errors.Join(err, n.rakbs.drop(e.rakb()))
 }
 
 // accept signs m2. A dry run's has no RAKB.
@@ -197,6 +201,24 @@ func (n *Node) accept(ctx context.Context, m1 []byte, o *wire.Offer, suite wire.
 		RAKB: rakb, Token: token.Info().Serial, Node: n.name, Incarnation: o.ExchangeID,
 		Nonce: [wire.NonceSize]byte(nonce),
 	})
+}
+
+// refuseOffer refuses a key, which the audit log tells of: somebody asked for it to be here.
+func (n *Node) refuseOffer(ctx context.Context, data []byte, o *wire.Offer, why *regions.Error) ([]byte, error) {
+	if err := n.region.Audit().Service(ctx, n.refusalEvent(o.From, o.Account, o.KeyID, o.Principal, why)); err != nil {
+		return nil, err
+	}
+	return n.refuse(ctx, data, o.Route, why, false)
+}
+
+func (n *Node) refusalEvent(peer, account, keyID, principal string, why *regions.Error) audit.Event {
+	return audit.Event{
+		EventName: "RefuseReplication", EventTime: n.region.Now(), AWSRegion: n.region.Name(),
+		UserIdentity: audit.UserIdentity{ARN: principal, AccountID: account, InvokedBy: "AWS Internal"},
+		EventType:    audit.TypeServiceEvent, RecipientAccountID: account,
+		Resources:           []audit.Resource{{ARN: n.region.KeyARN(account, keyID), AccountID: account}},
+		ServiceEventDetails: details("peer", peer, "code", why.Code, "reason", cut(why.Message, 1024)),
+	}
 }
 
 // refuse signs a refusal. final is the promise that this exchange will never be accepted, and needs to be durable
@@ -230,13 +252,9 @@ func (n *Node) load(ctx context.Context, from string, id [16]byte) (e Destinatio
 	return e, err == nil, err
 }
 
-// dropOverdue ends the exchanges whose RAKB has lived too long.
+// dropOverdue ends the exchanges whose RAKB has lived too long, and those that have none because of a fault.
 func (n *Node) dropOverdue(ctx context.Context) error {
-	overdue := n.rakbs.overdue()
-	if len(overdue) == 0 {
-		return nil
-	}
-	return n.loseReserved(ctx, func(e DestinationExchange) bool { return !n.rakbs.has(e.ID) })
+	return n.loseReserved(ctx, func(e DestinationExchange) bool { return !n.rakbs.has(e.rakb()) })
 }
 
 func (n *Node) loseReserved(ctx context.Context, match func(DestinationExchange) bool) error {

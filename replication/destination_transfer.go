@@ -33,7 +33,7 @@ func (n *Node) handleTransfer(ctx context.Context, data []byte, t *wire.Transfer
 	case StepOffered, StepAccepted, StepTransferred, StepFailed, StepLost:
 		return n.refuse(ctx, data, t.Route, lost, false)
 	}
-	r, alive := n.rakbs.take(e.ID)
+	r, alive := n.rakbs.take(e.rakb())
 	if !alive {
 		if err := n.lose(ctx, e); err != nil {
 			return nil, err
@@ -41,7 +41,7 @@ func (n *Node) handleTransfer(ctx context.Context, data []byte, t *wire.Transfer
 		return n.refuse(ctx, data, t.Route, lost, false)
 	}
 	answer, err := n.receive(ctx, data, t, e, r)
-	if err = errors.Join(err, n.rakbs.token.CloseScope(r.scope)); answer != nil {
+	if err = errors.Join(err, n.rakbs.release(r)); answer != nil {
 		// What the answer says is committed; a session that does not close is the token's trouble, not the peer's.
 		if err != nil {
 			n.log.Error().Err(err).Msg("close exchange")
@@ -203,12 +203,7 @@ func (n *Node) refuseForGood(ctx context.Context, data []byte, t *wire.Transfer,
 	}
 	hash := wire.Hash(data)
 	e.Transfer, e.Answer = hash[:], answer
-	err = n.region.Audited(ctx, audit.Event{
-		EventName: "RefuseReplication", UserIdentity: audit.UserIdentity{AccountID: e.Account, InvokedBy: "AWS Internal"},
-		EventType: audit.TypeServiceEvent, RecipientAccountID: e.Account,
-		Resources:           []audit.Resource{{ARN: n.region.KeyARN(e.Account, e.KeyID), AccountID: e.Account}},
-		ServiceEventDetails: details("peer", t.From, "code", why.Code, "reason", cut(why.Message, 1024)),
-	}, func(*audit.Event) error {
+	err = n.region.Audited(ctx, n.refusalEvent(t.From, e.Account, e.KeyID, "", why), func(*audit.Event) error {
 		return n.region.Update(ctx, func(tx regions.Tx) error { return n.unreserve(ctx, tx, e, StepRefused) })
 	})
 	if err != nil {

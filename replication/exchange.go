@@ -77,6 +77,8 @@ type DestinationExchange struct {
 // RecordKey implements [regions.Body].
 func (e DestinationExchange) RecordKey() regions.RecordKey { return destinationKey(e.From, e.ID) }
 
+func (e DestinationExchange) rakb() rakbID { return rakbID{from: e.From, id: e.ID} }
+
 func destinationKey(from string, id [16]byte) regions.RecordKey {
 	return regions.RecordKey{Kind: regions.KindDestEx, Account: from, ID: hex.EncodeToString(id[:])}
 }

@@ -12,10 +12,15 @@ import (
 // errBusy is answered when a peer has as many exchanges open as its roster entry allows.
 var errBusy = errors.New("too many exchanges are open")
 
+// rakbID names an exchange as the destination does. Exchange ids are the sources' own, so two peers may choose the same.
+type rakbID struct {
+	from string
+	id   [16]byte
+}
+
 // rakb is the destination's ephemeral agreement key of one exchange, in a session of its own.
 type rakb struct {
-	id    [16]byte
-	from  string
+	rakbID
 	scope hsmbackend.Scope
 	ref   hsmbackend.KeyRef
 	until time.Time
@@ -26,30 +31,31 @@ type rakbs struct {
 	token  hsmbackend.Token
 	steady func() time.Time
 
-	mu   sync.Mutex
-	open map[[16]byte]*rakb
-	per  map[string]int // by peer, those being made included
+	mu    sync.Mutex
+	open  map[rakbID]*rakb
+	inUse map[rakbID]struct{} // taken for their one use, which has not ended
+	per   map[string]int      // by peer, those being made included
 }
 
 func newRakbs(token hsmbackend.Token, steady func() time.Time) *rakbs {
-	return &rakbs{token: token, steady: steady, open: map[[16]byte]*rakb{}, per: map[string]int{}}
+	return &rakbs{token: token, steady: steady, open: map[rakbID]*rakb{}, inUse: map[rakbID]struct{}{}, per: map[string]int{}}
 }
 
 // make makes a RAKB for an exchange and returns its public point, 97 bytes.
-func (s *rakbs) make(ctx context.Context, id [16]byte, from string, limit uint64) ([]byte, error) {
+func (s *rakbs) make(ctx context.Context, id rakbID, limit uint64) ([]byte, error) {
 	s.mu.Lock()
-	if uint64(s.per[from]) >= limit { //nolint:gosec // a count
+	if uint64(s.per[id.from]) >= limit { //nolint:gosec // a count
 		s.mu.Unlock()
 		return nil, errBusy
 	}
-	s.per[from]++
+	s.per[id.from]++
 	s.mu.Unlock()
-	r := &rakb{id: id, from: from}
+	r := &rakb{rakbID: id}
 	point, err := s.generate(ctx, r)
 	if err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.uncount(from)
+		s.uncount(id.from)
 		return nil, err
 	}
 	s.mu.Lock()
@@ -75,16 +81,19 @@ func (s *rakbs) uncount(from string) {
 	}
 }
 
-// has reports whether the exchange's RAKB is alive.
-func (s *rakbs) has(id [16]byte) bool {
+// has reports whether the exchange's RAKB is alive, or in its one use.
+func (s *rakbs) has(id rakbID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if _, used := s.inUse[id]; used {
+		return true
+	}
 	r, ok := s.open[id]
 	return ok && s.steady().Before(r.until)
 }
 
-// take hands the RAKB over for its one use. The caller closes its scope.
-func (s *rakbs) take(id [16]byte) (*rakb, bool) {
+// take hands the RAKB over for its one use, which the caller ends by release.
+func (s *rakbs) take(id rakbID) (*rakb, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, ok := s.open[id]
@@ -92,12 +101,21 @@ func (s *rakbs) take(id [16]byte) (*rakb, bool) {
 		return nil, false
 	}
 	delete(s.open, id)
-	s.uncount(r.from)
+	s.inUse[id] = struct{}{}
 	return r, true
 }
 
+// release destroys what the use of a taken RAKB has left on the token.
+func (s *rakbs) release(r *rakb) error {
+	s.mu.Lock()
+	delete(s.inUse, r.rakbID)
+	s.uncount(r.from)
+	s.mu.Unlock()
+	return s.token.CloseScope(r.scope)
+}
+
 // drop destroys an exchange's RAKB, if there is one.
-func (s *rakbs) drop(id [16]byte) error {
+func (s *rakbs) drop(id rakbID) error {
 	s.mu.Lock()
 	r, ok := s.open[id]
 	if ok {
@@ -111,23 +129,23 @@ func (s *rakbs) drop(id [16]byte) error {
 	return s.token.CloseScope(r.scope)
 }
 
-// overdue returns the exchanges whose RAKB has lived too long.
-func (s *rakbs) overdue() (ids [][16]byte) {
+// overdue reports whether a RAKB has lived too long.
+func (s *rakbs) overdue() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.steady()
-	for id, r := range s.open {
+	for _, r := range s.open {
 		if !now.Before(r.until) {
-			ids = append(ids, id)
+			return true
 		}
 	}
-	return ids
+	return false
 }
 
 // close destroys all RAKBs.
 func (s *rakbs) close() error {
 	s.mu.Lock()
-	ids := make([][16]byte, 0, len(s.open))
+	ids := make([]rakbID, 0, len(s.open))
 	for id := range s.open {
 		ids = append(ids, id)
 	}

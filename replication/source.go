@@ -132,6 +132,11 @@ func (n *Node) drive(ctx context.Context, key regions.RecordKey, id [16]byte) (S
 		return err
 	})
 	for err == nil && e.open() {
+		// What the operator allows now counts, not what he allowed when the exchange began.
+		if err = n.CanReach(ctx, e.Order.Region, e.Order.Account); err != nil {
+			err = fmt.Errorf("%w: %w", errLater, err)
+			break
+		}
 		switch e.Step {
 		case StepOffered:
 			e, err = n.sendOffer(ctx, e)
