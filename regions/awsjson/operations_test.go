@@ -3,6 +3,7 @@ package awsjson_test
 import (
 	"bytes"
 	stdjson "encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"os/exec"
@@ -93,9 +94,8 @@ func snapshot(t *testing.T, operation string) string {
 
 // ignored are members of the model that an operation that is built does not read.
 var ignored = map[string]string{
-	"Decrypt.DryRunModifiers":                     "newer than the rest; a dry run that asks for it is a dry run all the same",
-	"ReEncrypt.DryRunModifiers":                   "likewise",
-	"ReplicateKey.BypassPolicyLockoutSafetyCheck": "only the default policy is taken so far, which locks nobody out",
+	"Decrypt.DryRunModifiers":   "newer than the rest; a dry run that asks for it is a dry run all the same",
+	"ReEncrypt.DryRunModifiers": "likewise",
 }
 
 // What the official client sends decodes into our inputs, and each member of it arrives.
@@ -116,12 +116,10 @@ func TestSDKRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		var sent, got map[string]any
-		for text, into := range map[string]*map[string]any{body: &sent, string(again): &got} {
-			if err := stdjson.Unmarshal([]byte(text), into); err != nil {
-				t.Fatal(err)
-			}
+		if err := errors.Join(stdjson.Unmarshal([]byte(body), &sent), stdjson.Unmarshal(again, &got)); err != nil {
+			t.Fatal(err)
 		}
-		if len(sent) == 0 && len(got) != 0 {
+		if len(sent) == 0 {
 			t.Errorf("%s: the snapshot is empty", op.Name)
 		}
 		for name, value := range sent {
