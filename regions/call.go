@@ -148,7 +148,7 @@ func (r *Region) find(ctx context.Context, c *Call, keyID string, aliases bool) 
 	id := name.ID
 	if name.Kind.IsAlias() {
 		if !aliases {
-			return nil, Errorf(CodeInvalidArn, "Invalid keyId %s", keyID)
+			return nil, Errorf(CodeNotFound, "Invalid keyId '%s'", keyID) // as AWS answers an alias where it takes none
 		}
 		if id, err = r.views.alias(ctx, name.Place.Account, name.ID); err != nil {
 			return nil, err

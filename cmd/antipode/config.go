@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"antipode/hsmbackend/p11"
+	"antipode/regions/keyring"
 	"antipode/regions/roster"
 )
 
@@ -19,6 +22,24 @@ type config struct {
 	Region string `yaml:"region"`
 	// Data is the folder of the store and the audit log, an absolute path. `antipode init` makes it.
 	Data string `yaml:"data"`
+	// AuditDir is the folder of the audit log, an absolute path; "" means the folder audit in Data.
+	AuditDir string `yaml:"audit_dir"`
+	// Listen is the address of the API, like 127.0.0.1:4566. Plain HTTP is served on loopback addresses only; for any
+	// other, TLS is needed.
+	Listen string `yaml:"listen"`
+	// TLS names the certificate and key of the API, PEM files. Both or none.
+	TLS struct {
+		Certificate string `yaml:"certificate"`
+		Key         string `yaml:"key"`
+	} `yaml:"tls"`
+	// PeerListen is the address on which other Regions reach this one, by mutual TLS, like 0.0.0.0:4570.
+	PeerListen string `yaml:"peer_listen"`
+	// PeerEndpoint is the same address as the others see it, like https://kms.us-east-2.example.net:4570. It goes into
+	// the entry that they are given to trust.
+	PeerEndpoint string `yaml:"peer_endpoint"`
+	// Storage is where the material of single-Region keys is kept: wrapped (the default: in the store, under the domain
+	// key) or token (it never leaves the token, and is in no backup of the store). Multi-Region keys' is always wrapped.
+	Storage string `yaml:"storage"`
 	// Token is the PKCS#11 token that the Region's keys are on.
 	Token tokenConfig `yaml:"token"`
 }
@@ -68,6 +89,12 @@ func (c config) validate() error {
 			errs = append(errs, fmt.Errorf("%s: %q is not an absolute path", f.name, f.path))
 		}
 	}
+	if c.AuditDir != "" && !filepath.IsAbs(c.AuditDir) {
+		errs = append(errs, fmt.Errorf("audit_dir: %q is not an absolute path", c.AuditDir))
+	}
+	if c.Storage != "" && c.Storage != "wrapped" && c.Storage != "token" {
+		errs = append(errs, fmt.Errorf("storage: %q is neither wrapped nor token", c.Storage))
+	}
 	if c.Token.Label == "" && c.Token.Serial == "" {
 		errs = append(errs, errors.New("token: label or serial is needed"))
 	}
@@ -75,6 +102,38 @@ func (c config) validate() error {
 		errs = append(errs, fmt.Errorf("token.profile: %q is unknown; softhsm is built so far", c.Token.Profile))
 	}
 	return errors.Join(errs...)
+}
+
+// validateServe checks what only `antipode serve` needs.
+func (c config) validateServe() error {
+	var errs []error
+	host, _, err := net.SplitHostPort(c.Listen)
+	switch {
+	case err != nil:
+		errs = append(errs, fmt.Errorf("listen: %w", err))
+	case (c.TLS.Certificate == "") != (c.TLS.Key == ""):
+		errs = append(errs, errors.New("tls: certificate and key are needed together"))
+	case c.TLS.Certificate == "" && !isLoopback(host):
+		errs = append(errs, fmt.Errorf("listen: %s is not a loopback address, so tls is needed", c.Listen))
+	}
+	if _, _, err := net.SplitHostPort(c.PeerListen); err != nil {
+		errs = append(errs, fmt.Errorf("peer_listen: %w", err))
+	}
+	if !strings.HasPrefix(c.PeerEndpoint, "https://") {
+		errs = append(errs, fmt.Errorf("peer_endpoint: %q is not like https://host:port", c.PeerEndpoint))
+	}
+	return errors.Join(errs...)
+}
+
+func (c config) api() apiConfig {
+	return apiConfig{listen: c.Listen, certificate: c.TLS.Certificate, key: c.TLS.Key}
+}
+
+func (c config) storage() keyring.Storage {
+	if c.Storage == "token" {
+		return keyring.StorageToken
+	}
+	return keyring.StorageWrapped
 }
 
 // readPIN reads a PIN file that only its owner can read.

@@ -54,10 +54,7 @@ is an administrator.`,
 			if err != nil {
 				return err
 			}
-			return runDev(cmd.Context(), o, log, func(addr net.Addr) error {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "ready http://%s\n", addr)
-				return err
-			})
+			return runDev(cmd.Context(), o, log, readyLine(cmd, "http"))
 		},
 	}
 	f := cmd.Flags()
@@ -105,7 +102,7 @@ func (o *devOptions) validate() error {
 	host, _, err := net.SplitHostPort(o.listen)
 	if err != nil {
 		errs = append(errs, fmt.Errorf("--listen: %w", err))
-	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	} else if !isLoopback(host) {
 		errs = append(errs, fmt.Errorf("--listen: %s is not a loopback address; dev speaks plain HTTP", host))
 	}
 	return errors.Join(errs...)
@@ -134,12 +131,12 @@ func runDev(ctx context.Context, o devOptions, log zerolog.Logger, ready func(ne
 	if err := ensureAdministrator(ctx, filepath.Join(o.data, "credentials"), o.account, nodes); err != nil {
 		return err
 	}
-	mesh, err := connect(ctx, nodes, log)
+	mesh, err := connect(ctx, nodes, o.data)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, mesh.close()) }()
-	return serve(ctx, o.listen, nodes, log, ready)
+	return serveAPI(ctx, apiConfig{listen: o.listen}, nodes, log, ready)
 }
 
 func openNodes(ctx context.Context, o devOptions, log zerolog.Logger) (nodes []*node, err error) {

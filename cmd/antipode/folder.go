@@ -118,7 +118,7 @@ func writeFile(path string, data []byte) (err error) {
 }
 
 func syncFolder(dir string) (err error) {
-	d, err := os.Open(dir)
+	d, err := os.Open(filepath.Clean(dir))
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gorilla/mux"
 	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
 
 	"antipode/regions"
 	"antipode/regions/awsjson"
@@ -60,13 +61,33 @@ func answerText(w http.ResponseWriter, status int, text string, log zerolog.Logg
 	}
 }
 
-// serve answers on addr until ctx ends, then lets calls in flight end.
-func serve(ctx context.Context, addr string, nodes []*node, log zerolog.Logger, ready func(net.Addr) error) error {
+// apiConfig says where and how the API is served.
+type apiConfig struct {
+	listen           string
+	certificate, key string // PEM files; "" speaks plain HTTP
+}
+
+// readyLine prints the one line that says that all Regions serve.
+func readyLine(cmd *cobra.Command, scheme string) func(net.Addr) error {
+	return func(addr net.Addr) error {
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "ready %s://%s\n", scheme, addr)
+		return err
+	}
+}
+
+// isLoopback reports whether a host, as in an address to listen on, is this machine only.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// serveAPI answers until ctx ends, then lets calls in flight end.
+func serveAPI(ctx context.Context, cfg apiConfig, nodes []*node, log zerolog.Logger, ready func(net.Addr) error) error {
 	handler, err := routes(nodes, log)
 	if err != nil {
 		return err
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.listen)
 	if err != nil {
 		return err
 	}
@@ -75,7 +96,13 @@ func serve(ctx context.Context, addr string, nodes []*node, log zerolog.Logger, 
 		IdleTimeout: idleTime, MaxHeaderBytes: 32 << 10,
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
+	go func() {
+		if cfg.certificate != "" {
+			ended <- server.ServeTLS(l, cfg.certificate, cfg.key)
+			return
+		}
+		ended <- server.Serve(l)
+	}()
 	fault := ready(l.Addr())
 	if fault == nil {
 		select {

@@ -12,12 +12,13 @@ import (
 
 	"antipode/hsmbackend/p11"
 	"antipode/regions"
+	"antipode/regions/arn"
 	"antipode/regions/store"
 	"antipode/replication/peer"
 )
 
 func initCommand() *cobra.Command {
-	var path, logLevel string
+	var path, logLevel, account, credentials string
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make a Region's token objects and store",
@@ -40,6 +41,11 @@ its PIN be set. It may be repeated after a failure; on a Region that is complete
 			if err := initRegion(cmd.Context(), cfg, log); err != nil {
 				return fmt.Errorf("region %s: %w", cfg.Region, err)
 			}
+			if credentials != "" {
+				if err := initAdministrator(cmd.Context(), cfg, account, credentials, log); err != nil {
+					return err
+				}
+			}
 			_, err = fmt.Fprintf(cmd.ErrOrStderr(), "region %s is ready in %s.\n"+
 				"WARNING: only this token holds the Region's domain key. If it dies, every key without a replica in another "+
 				"Region is lost. Keep replicas of the keys that matter.\n", cfg.Region, cfg.Data)
@@ -47,8 +53,23 @@ its PIN be set. It may be repeated after a failure; on a Region that is complete
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "", "configuration file (required)")
+	cmd.Flags().StringVar(&credentials, "credentials", "", "AWS shared-credentials file whose default profile becomes an administrator; made if missing. Take the file along to give the other Regions the same administrator")
+	cmd.Flags().StringVar(&account, "account", "111122223333", "account of the administrator")
 	cmd.Flags().StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd
+}
+
+// initAdministrator gives the Region the administrator whose credentials are in the file.
+func initAdministrator(ctx context.Context, cfg config, account, path string, log zerolog.Logger) (err error) {
+	if !arn.IsAccount(account) {
+		return fmt.Errorf("--account: %q is not an account, 12 digits", account)
+	}
+	n, err := openNode(ctx, cfg.node(log))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+	return ensureAdministrator(ctx, path, account, []*node{n})
 }
 
 // initRegion makes what is missing. Each of its steps may be repeated.

@@ -32,7 +32,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(devCommand(), initCommand())
+	cmd.AddCommand(devCommand(), initCommand(), serveCommand(), regionCommand())
 	return cmd
 }
 

@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"sync"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"antipode/regions/roster"
 	"antipode/replication"
@@ -18,6 +17,7 @@ import (
 // mesh is the replication side of several Regions in one process: each has its own listener on loopback and its own
 // client, and they talk by real HTTPS.
 type mesh struct {
+	ctx     context.Context //nolint:containedctx // ends what run started; set once, by newMesh
 	stop    context.CancelFunc
 	wait    sync.WaitGroup
 	clients []*peer.Client
@@ -27,12 +27,19 @@ type mesh struct {
 }
 
 // defaultLimits are what `antipode dev` allows its Regions to exchange: everything.
-var defaultLimits = roster.Limits{Accounts: []string{"*"}, MaxOpenExchanges: 64}
+func defaultLimits() roster.Limits {
+	return roster.Limits{Accounts: []string{"*"}, MaxOpenExchanges: 64}
+}
+
+// newMesh returns a mesh without Regions. What it runs goes on when ctx ends, until close.
+func newMesh(ctx context.Context) *mesh {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	return &mesh{ctx: ctx, stop: stop}
+}
 
 // connect enrols the Regions with each other, as their operator would, and starts replication between them.
-func connect(ctx context.Context, nodes []*node, log zerolog.Logger) (_ *mesh, err error) {
-	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	m := &mesh{stop: stop}
+func connect(ctx context.Context, nodes []*node, data string) (_ *mesh, err error) {
+	m := newMesh(ctx)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.close())
@@ -56,7 +63,21 @@ func connect(ctx context.Context, nodes []*node, log zerolog.Logger) (_ *mesh, e
 		endpoints[n.name] = "https://" + l.Addr().String()
 	}
 	for i, n := range nodes {
-		if err := m.start(ctx, n, listeners[i], endpoints, log); err != nil {
+		err := m.start(n, listeners[i], func(region string) (peer.Address, error) {
+			e, err := n.region.Roster().Entry(region)
+			if err != nil {
+				return peer.Address{}, err
+			}
+			endpoint, here := endpoints[region]
+			if !here {
+				return peer.Address{}, fmt.Errorf("region %s is not running", region)
+			}
+			return peer.Address{Endpoint: endpoint, Pin: e.TLSKey}, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		if err := m.startAdmin(n, filepath.Join(data, n.name)); err != nil {
 			return nil, err
 		}
 	}
@@ -67,10 +88,7 @@ func connect(ctx context.Context, nodes []*node, log zerolog.Logger) (_ *mesh, e
 func enrol(ctx context.Context, into, other *node) error {
 	e, err := into.region.Roster().Entry(other.name)
 	if errors.Is(err, roster.ErrUnknownRegion) {
-		e, err = roster.Entry{
-			Region: other.name, Version: 1, TLSKey: other.peer.Pin(), Limits: defaultLimits,
-			RSKs: []roster.RSK{{SPKI: other.region.Ring().RSK().SPKI(), State: roster.Active, Since: 1}},
-		}, nil
+		e, err = selfEntry(other, ""), nil
 		if err := into.region.Enrol(ctx, e); err != nil {
 			return err
 		}
@@ -86,36 +104,26 @@ func enrol(ctx context.Context, into, other *node) error {
 	return nil
 }
 
-// start runs one Region's replication: its server, its client and its background work.
-func (m *mesh) start(ctx context.Context, n *node, l net.Listener, endpoints map[string]string, log zerolog.Logger) error {
-	client := peer.NewClient(n.peer, func(region string) (peer.Address, error) {
-		e, err := n.region.Roster().Entry(region)
-		if err != nil {
-			return peer.Address{}, err
-		}
-		endpoint, here := endpoints[region]
-		if !here {
-			return peer.Address{}, fmt.Errorf("region %s is not running", region)
-		}
-		return peer.Address{Endpoint: endpoint, Pin: e.TLSKey}, nil
-	}, peer.Limits{})
+// start runs one Region's replication: its server on l, its client, and its background work.
+func (m *mesh) start(n *node, l net.Listener, resolve peer.Resolver) error {
+	client := peer.NewClient(n.peer, resolve, peer.Limits{})
 	m.clients = append(m.clients, client)
 	node := replication.New(replication.Config{
 		Region: n.region, Peers: client, Name: n.name, Steady: time.Now, Log: n.log,
 	})
-	if err := node.Recover(ctx); err != nil {
+	if err := node.Recover(m.ctx); err != nil {
 		return fmt.Errorf("region %s: recover replication: %w", n.name, err)
 	}
 	n.region.SetReplicator(node)
 	server := peer.NewServer(n.peer, func(pin [32]byte) (string, error) { return n.region.Roster().RegionByTLSKey(pin) },
-		node.Handle, peer.Limits{}, log)
-	m.run(func() error { return server.Serve(ctx, l) })
+		node.Handle, peer.Limits{}, n.log)
+	m.run(func() error { return server.Serve(m.ctx, l) })
 	m.run(func() error {
-		node.Run(ctx)
+		node.Run(m.ctx)
 		return node.Close()
 	})
 	m.run(func() error {
-		n.region.Run(ctx)
+		n.region.Run(m.ctx)
 		return nil
 	})
 	return nil

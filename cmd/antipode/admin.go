@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/gorilla/mux"
+	"golang.org/x/sys/unix"
+
+	"antipode/regions/canon"
+	"antipode/regions/roster"
+)
+
+// adminSocket is the Region's socket for its operator, in the Region's folder.
+const adminSocket = "admin.sock"
+
+// maxAdminBody bounds a request on the admin socket.
+const maxAdminBody = 1 << 20
+
+// regionAnswer is what the operator is told of a Region's entry.
+type regionAnswer struct {
+	Region      string        `json:"region"`
+	Entry       []byte        `json:"entry"` // canonical CBOR of roster.Entry
+	Fingerprint string        `json:"fingerprint"`
+	Endpoint    string        `json:"endpoint"`
+	Version     uint64        `json:"version"`
+	Limits      roster.Limits `json:"limits"`
+}
+
+// trustRequest asks the Region to enrol another.
+type trustRequest struct {
+	Entry       []byte        `json:"entry"`       // the other Region's own, canonical CBOR
+	Fingerprint string        `json:"fingerprint"` // as its operator read it out
+	Limits      roster.Limits `json:"limits"`
+}
+
+// startAdmin serves a node's admin socket: mode 0600, and only for the user that the process runs as, and root.
+func (m *mesh) startAdmin(n *node, dir string) error {
+	path := filepath.Join(dir, adminSocket)
+	// The folder's lock is ours, so a socket that is there was left by a process that was killed.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	short, done, err := shortPath(path)
+	if err != nil {
+		return fmt.Errorf("admin socket: %w", err)
+	}
+	l, err := (&net.ListenConfig{}).Listen(m.ctx, "unix", short)
+	if err != nil {
+		return errors.Join(fmt.Errorf("admin socket: %w", err), done())
+	}
+	// Nobody else gets at it meanwhile: the folder is its owner's alone.
+	if err := os.Chmod(path, 0o600); err != nil {
+		return errors.Join(fmt.Errorf("admin socket: %w", err), l.Close(), done())
+	}
+	server := &http.Server{
+		Handler: adminRoutes(n), ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime,
+	}
+	m.run(func() error {
+		err := server.Serve(ownerListener{l})
+		if errors.Is(err, http.ErrServerClosed) {
+			err = nil
+		}
+		return errors.Join(err, done())
+	})
+	m.run(func() error {
+		<-m.ctx.Done()
+		return server.Close() // operators' calls are short, and may be repeated
+	})
+	return nil
+}
+
+// maxSocketPath is how long the path of a Unix socket may be on Linux and elsewhere, with room to spare.
+const maxSocketPath = 100
+
+// shortPath returns a path to the same file that fits into a socket address, however deep its folder is. done is to be
+// called when the path is not used any more.
+func shortPath(path string) (short string, done func() error, err error) {
+	if len(path) <= maxSocketPath {
+		return path, func() error { return nil }, nil
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return "", nil, err
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path)), dir.Close, nil
+}
+
+// ownerListener takes connections only from processes of this user or root, by what the kernel says of them.
+type ownerListener struct{ net.Listener }
+
+func (l ownerListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if uid, err := peerUID(c); err == nil && (uid == 0 || int(uid) == os.Getuid()) {
+			return c, nil
+		}
+		if err := c.Close(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func peerUID(c net.Conn) (uint32, error) {
+	u, isUnix := c.(*net.UnixConn)
+	if !isUnix {
+		return 0, errors.New("not a Unix socket")
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err = errors.Join(err, credErr); err != nil {
+		return 0, err
+	}
+	return cred.Uid, nil
+}
+
+func adminRoutes(n *node) http.Handler {
+	r := mux.NewRouter()
+	r.HandleFunc("/v1/region", func(w http.ResponseWriter, _ *http.Request) {
+		e, err := n.region.Roster().Entry(n.name)
+		if err != nil {
+			adminAnswer(w, n, nil, err)
+			return
+		}
+		out, err := describeEntry(e)
+		adminAnswer(w, n, out, err)
+	}).Methods(http.MethodGet)
+	r.HandleFunc("/v1/roster", func(w http.ResponseWriter, _ *http.Request) {
+		out := []regionAnswer{}
+		for _, e := range n.region.Roster().Regions {
+			a, err := describeEntry(e)
+			if err != nil {
+				adminAnswer(w, n, nil, err)
+				return
+			}
+			out = append(out, a)
+		}
+		adminAnswer(w, n, out, nil)
+	}).Methods(http.MethodGet)
+	r.HandleFunc("/v1/trust", func(w http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxAdminBody))
+		if err != nil {
+			adminAnswer(w, n, nil, err)
+			return
+		}
+		out, err := trust(req.Context(), n, body)
+		adminAnswer(w, n, out, err)
+	}).Methods(http.MethodPost)
+	return r
+}
+
+// adminAnswer writes an answer, or why there is none; the operator is told everything.
+func adminAnswer(w http.ResponseWriter, n *node, out any, err error) {
+	status := http.StatusOK
+	if err != nil {
+		status, out = http.StatusBadRequest, map[string]string{"error": err.Error()}
+	}
+	body, err := json.Marshal(out)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte(`{"error":"the answer can't be encoded"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	if _, err := w.Write(body); err != nil {
+		n.log.Debug().Err(err).Msg("operator left before the answer")
+	}
+}
+
+func describeEntry(e roster.Entry) (regionAnswer, error) {
+	raw, err := canon.Marshal(e)
+	if err != nil {
+		return regionAnswer{}, err
+	}
+	fingerprint, err := e.Fingerprint()
+	if err != nil {
+		return regionAnswer{}, err
+	}
+	return regionAnswer{
+		Region: e.Region, Entry: raw, Fingerprint: fingerprint, Endpoint: e.Endpoint, Version: e.Version, Limits: e.Limits,
+	}, nil
+}
+
+// trust enrols another Region, if its entry is the one whose fingerprint the operator was told.
+func trust(ctx context.Context, n *node, body []byte) (regionAnswer, error) {
+	var req trustRequest
+	if err := json.Unmarshal(body, &req); err != nil {
+		return regionAnswer{}, err
+	}
+	var e roster.Entry
+	if err := canon.Unmarshal(req.Entry, &e); err != nil {
+		return regionAnswer{}, fmt.Errorf("entry: %w", err)
+	}
+	fingerprint, err := e.Fingerprint()
+	if err != nil {
+		return regionAnswer{}, fmt.Errorf("entry: %w", err)
+	}
+	if plain(fingerprint) != plain(req.Fingerprint) {
+		return regionAnswer{}, errors.New("the entry's fingerprint is not the one given: it is not the entry that the other " +
+			"operator read out. Nothing was changed")
+	}
+	if e.Region == n.name {
+		return regionAnswer{}, errors.New("a Region does not enrol itself")
+	}
+	e.Limits = req.Limits
+	if held, err := n.region.Roster().Entry(e.Region); err == nil && held.Version >= e.Version {
+		e.Version = held.Version + 1 // the limits are this Region's own, and a change of theirs counts too
+	}
+	if err := n.region.Enrol(ctx, e); err != nil {
+		return regionAnswer{}, err
+	}
+	n.log.Info().Str("peer", e.Region).Str("fingerprint", fingerprint).Time("at", n.region.Now()).Msg("region enrolled")
+	return describeEntry(e)
+}
+
+// plain is a fingerprint without what people put between its groups.
+func plain(fingerprint string) string {
+	return strings.ToUpper(strings.NewReplacer(" ", "", "-", "", "\n", "", "\t", "").Replace(fingerprint))
+}
+
+// adminTime bounds a call of an operator's command.
+const adminTime = 30 * time.Second

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"antipode/hsmbackend"
+	"antipode/hsmbackend/p11"
+	"antipode/regions/roster"
+	"antipode/replication/peer"
+)
+
+func serveCommand() *cobra.Command {
+	var path, logLevel string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run one node of one Region",
+		Long: `Runs the Region that 'antipode init' has made with the same configuration file. Other Regions are enrolled with
+'antipode region trust' while it runs. SIGTERM ends it: calls in flight are answered first.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if path == "" {
+				return errors.New("--config is required: the configuration file of the Region")
+			}
+			cfg, err := readConfig(path)
+			if err != nil {
+				return err
+			}
+			if err := cfg.validateServe(); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			log, err := newLog(logLevel)
+			if err != nil {
+				return err
+			}
+			scheme := "http"
+			if cfg.TLS.Certificate != "" {
+				scheme = "https"
+			}
+			return runServe(cmd.Context(), cfg, log, readyLine(cmd, scheme))
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", "", "configuration file (required)")
+	cmd.Flags().StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+// runServe serves one Region until ctx ends.
+func runServe(ctx context.Context, cfg config, log zerolog.Logger, ready func(net.Addr) error) (err error) {
+	log = log.With().Str("region", cfg.Region).Logger()
+	n, err := openNode(ctx, cfg.node(log))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+	if err := enrolSelf(ctx, n, cfg.PeerEndpoint); err != nil {
+		return err
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.PeerListen)
+	if err != nil {
+		return fmt.Errorf("peer_listen: %w", err)
+	}
+	m := newMesh(ctx)
+	defer func() { err = errors.Join(err, m.close()) }()
+	err = m.start(n, l, func(region string) (peer.Address, error) {
+		e, err := n.region.Roster().Entry(region)
+		if err != nil {
+			return peer.Address{}, err
+		}
+		return peer.Address{Endpoint: e.Endpoint, Pin: e.TLSKey}, nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := m.startAdmin(n, cfg.Data); err != nil {
+		return err
+	}
+	return serveAPI(ctx, cfg.api(), []*node{n}, log, ready)
+}
+
+// node is how the Region is opened.
+func (c config) node(log zerolog.Logger) nodeConfig {
+	return nodeConfig{
+		dir: c.Data, name: c.Region, auditDir: c.AuditDir, storage: c.storage(), clock: time.Now, log: log,
+		token: func(ctx context.Context) (hsmbackend.Token, error) {
+			token := c.Token.p11()
+			token.Log = log
+			return p11.Open(ctx, token)
+		},
+	}
+}
+
+// enrolSelf keeps the Region's entry of itself as its configuration says: it is what the others are given to trust.
+func enrolSelf(ctx context.Context, n *node, endpoint string) error {
+	e, err := n.region.Roster().Entry(n.name)
+	if errors.Is(err, roster.ErrUnknownRegion) {
+		return n.region.Enrol(ctx, selfEntry(n, endpoint))
+	}
+	if err != nil || e.Endpoint == endpoint {
+		return err
+	}
+	e.Endpoint = endpoint
+	e.Version++
+	return n.region.Enrol(ctx, e)
+}
+
+func selfEntry(n *node, endpoint string) roster.Entry {
+	return roster.Entry{
+		Region: n.name, Version: 1, Endpoint: endpoint, TLSKey: n.peer.Pin(), Limits: defaultLimits(),
+		RSKs: []roster.RSK{{SPKI: n.region.Ring().RSK().SPKI(), State: roster.Active, Since: 1}},
+	}
+}
