@@ -79,10 +79,13 @@ func (n *Node) receive(ctx context.Context, data []byte, t *wire.Transfer, e Des
 	var answer []byte
 	err = n.region.Audited(ctx, event, func(*audit.Event) error {
 		materials, err := n.unwrap(ctx, t, e, offer, r)
-		if err != nil {
-			return err
+		if err == nil {
+			answer, err = n.commitReplica(ctx, data, t, e, offer, state, materials)
 		}
-		answer, err = n.commitReplica(ctx, data, t, e, offer, state, materials)
+		if err != nil {
+			// The working copies by which the key tokens were proved are of no use, or are made again.
+			err = errors.Join(err, n.evict(context.WithoutCancel(ctx), materials))
+		}
 		return err
 	})
 	switch {
@@ -134,7 +137,16 @@ func (n *Node) checkTransfer(t *wire.Transfer, e DestinationExchange, o *wire.Of
 	return state, nil
 }
 
-// unwrap derives RWK, takes over each material, and leaves no ephemeral key behind.
+func (n *Node) evict(ctx context.Context, materials []keyring.Material) error {
+	var errs []error
+	for _, m := range materials {
+		errs = append(errs, n.region.Ring().Evict(ctx, m.ID))
+	}
+	return errors.Join(errs...)
+}
+
+// unwrap derives RWK and takes over each material. It leaves no ephemeral key behind, but working copies of what it
+// returns, also with an error.
 func (n *Node) unwrap(ctx context.Context, t *wire.Transfer, e DestinationExchange, o *wire.Offer, r *rakb) ([]keyring.Material, error) {
 	accept, err := parse[*wire.Accept](e.M2)
 	if err != nil {
@@ -155,7 +167,7 @@ func (n *Node) unwrap(ctx context.Context, t *wire.Transfer, e DestinationExchan
 			Account: o.Account, KeyID: o.KeyID, ID: w.ID, Spec: o.Spec, Usage: o.Usage, Origin: o.Origin, Created: now,
 		}, rwk, w.Blob, r.scope)
 		if err != nil {
-			return nil, err
+			return out, err
 		}
 		out = append(out, m)
 	}

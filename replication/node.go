@@ -36,6 +36,9 @@ const (
 	rakbLife = time.Minute
 	// answerTime is how long ReplicateKey waits for the exchange before it leaves it to the background.
 	answerTime = 10 * time.Second
+	// giveUpTime is when an exchange that nothing depends on is given up by the background work, should who began it
+	// have failed to: longer than answerTime.
+	giveUpTime = 2 * answerTime
 	// backoff between attempts of an exchange that can't go on: doubled each time from firstBackoff to lastBackoff.
 	firstBackoff = 200 * time.Millisecond
 	lastBackoff  = 30 * time.Second

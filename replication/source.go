@@ -41,12 +41,12 @@ func (n *Node) Replicate(ctx context.Context, order regions.ReplicaOrder) error 
 	// The exchange is the Region's own from here on: the caller's leaving must not stop it half-way.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
 	defer cancel()
-	return n.settle(ctx, e.RecordKey(), e.ID)
+	return n.settle(ctx, e)
 }
 
 // settle drives a new exchange as far as it goes and says what ReplicateKey answers.
-func (n *Node) settle(ctx context.Context, key regions.RecordKey, id [16]byte) error {
-	e, driveErr := n.drive(ctx, key, id)
+func (n *Node) settle(ctx context.Context, e SourceExchange) error {
+	e, driveErr := n.drive(ctx, e)
 	switch e.Step {
 	case StepFinished:
 		return nil
@@ -88,7 +88,7 @@ func apiError(e SourceExchange) error {
 
 // newExchange makes the record and the Offer of a new exchange for an order.
 func (n *Node) newExchange(ctx context.Context, order regions.ReplicaOrder) (SourceExchange, error) {
-	e := SourceExchange{Order: order, Step: StepOffered, Due: n.region.Now().UnixMilli()}
+	e := SourceExchange{Order: order, Step: StepOffered, Due: n.region.Now().Add(giveUpTime).UnixMilli()}
 	raw, err := n.region.Ring().Token().Random(ctx, 16+wire.NonceSize)
 	if err != nil {
 		return e, err
@@ -124,14 +124,19 @@ func (n *Node) newExchange(ctx context.Context, order regions.ReplicaOrder) (Sou
 
 // drive takes an exchange from step to step until it has ended or can't go on. It returns the exchange as it stands,
 // with the reason if it has not ended. An exchange that was lost is followed into the one that took its place.
-func (n *Node) drive(ctx context.Context, key regions.RecordKey, id [16]byte) (SourceExchange, error) {
-	defer n.lock(id)()
-	var e SourceExchange
-	err := n.region.Store().View(ctx, func(rd regions.Reader) (err error) {
-		e, err = regions.Get[SourceExchange](ctx, rd, n.region.Ring(), key)
-		return err
-	})
+func (n *Node) drive(ctx context.Context, e SourceExchange) (SourceExchange, error) {
+	locked := e.ID
+	unlock := n.lock(locked)
+	defer func() { unlock() }()
+	e, err := n.reload(ctx, e)
 	for err == nil && e.open() {
+		if e.ID != locked { // lost, and another one is in its place
+			unlock()
+			locked = e.ID
+			unlock = n.lock(locked)
+			e, err = n.reload(ctx, e)
+			continue
+		}
 		// What the operator allows now counts, not what he allowed when the exchange began.
 		if err = n.CanReach(ctx, e.Order.Region, e.Order.Account); err != nil {
 			err = fmt.Errorf("%w: %w", errLater, err)
@@ -152,6 +157,19 @@ func (n *Node) drive(ctx context.Context, key regions.RecordKey, id [16]byte) (S
 		err = errors.Join(err, n.postpone(ctx, e))
 	}
 	return e, err
+}
+
+// reload returns the exchange as it is stored now, or e as it was with the error.
+func (n *Node) reload(ctx context.Context, e SourceExchange) (SourceExchange, error) {
+	now := e
+	err := n.region.Store().View(ctx, func(rd regions.Reader) (err error) {
+		now, err = regions.Get[SourceExchange](ctx, rd, n.region.Ring(), e.RecordKey())
+		return err
+	})
+	if err != nil {
+		return e, err
+	}
+	return now, nil
 }
 
 // postpone sets when the exchange is tried again.
@@ -265,9 +283,13 @@ func (n *Node) Tick(ctx context.Context) error {
 	errs = append(errs, err)
 	for _, e := range due {
 		if !e.member() {
-			continue // somebody waits for it and will give it up
+			// Whoever waited for it is gone and could not give it up.
+			if _, err := n.fail(ctx, e, regions.CodeDependencyTimeout, "The Region did not answer."); err != nil {
+				errs = append(errs, err)
+			}
+			continue
 		}
-		if _, err := n.drive(ctx, e.RecordKey(), e.ID); err != nil && !errors.Is(err, errLater) {
+		if _, err := n.drive(ctx, e); err != nil && !errors.Is(err, errLater) {
 			errs = append(errs, fmt.Errorf("replicate %s to %s: %w", e.Order.KeyID, e.Order.Region, err))
 		}
 	}

@@ -63,7 +63,7 @@ func (n *Node) sendOffer(ctx context.Context, e SourceExchange) (SourceExchange,
 // commitMember makes the destination a member of the key set, before any material leaves.
 func (n *Node) commitMember(ctx context.Context, e SourceExchange, m2 []byte) (SourceExchange, error) {
 	next := e
-	next.Step, next.M2 = StepAccepted, m2
+	next.Step, next.M2, next.Due = StepAccepted, m2, n.region.Now().UnixMilli()
 	saved, err := n.save(ctx, next, StepOffered, func(tx regions.Tx) error {
 		_, err := n.region.ChangeShared(ctx, tx, e.Order.Account, e.Order.KeyID, func(k *regions.Key, s *keyset.State) error {
 			// Once material may have left, the exchange goes on whatever the key's state has become.
@@ -225,7 +225,7 @@ func (n *Node) startAgain(ctx context.Context, e SourceExchange) (SourceExchange
 	if err != nil {
 		return e, err
 	}
-	next.Resumes, next.Attempts = e.ID, e.Attempts+1
+	next.Resumes, next.Attempts, next.Due = e.ID, e.Attempts+1, n.region.Now().UnixMilli()
 	if e.Step == StepOffered {
 		next.Resumes = e.Resumes // e was never accepted
 	}
