@@ -1,10 +1,12 @@
 package simtest
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -38,6 +40,28 @@ type Region struct {
 	soft  softhsm.Token
 	db    *store.DB
 	log   *audit.Log
+	logs  logBuffer
+}
+
+// Logs returns all that the Region has logged, in JSON lines.
+func (r *Region) Logs() []byte { return r.logs.bytes() }
+
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logBuffer) bytes() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Clone(l.buf.Bytes())
 }
 
 func newRegion(t testing.TB, w *World, name string) *Region {
@@ -92,10 +116,7 @@ func (r *Region) assemble(t testing.TB, w *World) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := zerolog.Nop()
-	if testing.Verbose() {
-		log = zerolog.New(zerolog.NewTestWriter(t)).With().Str("region", r.Name).Logger()
-	}
+	log := zerolog.New(&r.logs)
 	faulty := storetest.Faulty(r.db, func(op string) (bool, error) {
 		if r.StoreFault == nil {
 			return false, nil

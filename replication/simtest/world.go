@@ -47,6 +47,14 @@ func New(t testing.TB, names ...string) *World {
 		t.Fatal(err)
 	}
 	w.admin = admin
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		for _, r := range w.order {
+			t.Logf("log of %s:\n%s", r.Name, r.Logs())
+		}
+	})
 	for _, name := range names {
 		r := newRegion(t, w, name)
 		w.order = append(w.order, r)
