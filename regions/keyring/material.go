@@ -203,7 +203,7 @@ func (r *Ring) unwrapEKT(ctx context.Context, m Material, attr hsmbackend.Attrib
 		ref, err = r.token.Unwrap(ctx, dk, m.EKT, kt, attr)
 		return err
 	})
-	if errors.Is(err, hsmbackend.ErrIntegrity) {
+	if errors.Is(err, hsmbackend.ErrIntegrity) || errors.Is(err, hsmbackend.ErrInvalidInput) {
 		return ref, fmt.Errorf("%w: key token %s does not open under domain key %d", ErrRefused, m.ID, m.DKVersion)
 	}
 	if err != nil {

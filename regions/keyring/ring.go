@@ -166,7 +166,7 @@ func (k *loadedKey) load(ctx context.Context, stale hsmbackend.KeyRef) error {
 		return nil
 	}
 	ref, err := k.ring.token.Unwrap(ctx, k.ring.kek, k.wrapped, k.keyType, k.attr)
-	if errors.Is(err, hsmbackend.ErrIntegrity) {
+	if errors.Is(err, hsmbackend.ErrIntegrity) || errors.Is(err, hsmbackend.ErrInvalidInput) {
 		return fmt.Errorf("%w: a region key was not wrapped under this token's key-encryption key", ErrRefused)
 	}
 	if err != nil {

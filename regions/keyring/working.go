@@ -92,14 +92,14 @@ func (s *workingSet) acquire(ctx context.Context, m Material) (Working, error) {
 	e, ok := s.by[m.ID]
 	var idle []*workingEntry
 	if ok {
+		e.uses++
 		s.lru.MoveToFront(e.at)
 	} else {
-		e = &workingEntry{id: m.ID, ready: make(chan struct{}), token: m.Storage == StorageToken}
+		e = &workingEntry{id: m.ID, ready: make(chan struct{}), token: m.Storage == StorageToken, uses: 1}
 		e.at = s.lru.PushFront(e)
 		s.by[m.ID] = e
-		idle = s.shrink()
+		idle = s.shrink() // not e itself, which is in use
 	}
-	e.uses++
 	s.mu.Unlock()
 
 	s.destroy(context.WithoutCancel(ctx), idle...)
@@ -148,7 +148,7 @@ func (s *workingSet) load(ctx context.Context, m Material) (ref hsmbackend.KeyRe
 // mu held.
 func (s *workingSet) shrink() (idle []*workingEntry) {
 	for at := s.lru.Back(); at != nil && s.lru.Len() > s.max; {
-		e, before := at.Value.(*workingEntry), at.Prev() //nolint:errcheck,forcetypeassert // the list holds nothing else
+		e, before := at.Value.(*workingEntry), at.Prev() // the list holds nothing else
 		if e.uses == 0 {
 			s.remove(e)
 			e.dying = true
