@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -99,9 +100,11 @@ func (o *devOptions) validate() error {
 	if o.rotationTick <= 0 {
 		errs = append(errs, errors.New("--rotation-tick must be positive"))
 	}
-	host, _, err := net.SplitHostPort(o.listen)
+	host, port, err := net.SplitHostPort(o.listen)
 	if err != nil {
 		errs = append(errs, fmt.Errorf("--listen: %w", err))
+	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		errs = append(errs, fmt.Errorf("--listen: %q is not a port, 0 to 65535", port))
 	} else if !isLoopback(host) {
 		errs = append(errs, fmt.Errorf("--listen: %s is not a loopback address; dev speaks plain HTTP", host))
 	}

@@ -23,7 +23,7 @@ const (
 	auditFolder = "audit"
 	peerFile    = "peer.pem"
 	lockFile    = "lock"
-	newPrefix   = ".new-"
+	newPrefix   = ".antipode-new-" // the folder may hold files of others, which are left alone
 )
 
 // lockFolder takes the folder for this process alone, until the file is closed.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -81,7 +82,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// serveAPI answers until ctx ends, then lets calls in flight end.
+// serveAPI answers until ctx ends, then lets calls in flight end. When it returns no call runs any more.
 func serveAPI(ctx context.Context, cfg apiConfig, nodes []*node, log zerolog.Logger, ready func(net.Addr) error) error {
 	handler, err := routes(nodes, log)
 	if err != nil {
@@ -91,8 +92,17 @@ func serveAPI(ctx context.Context, cfg apiConfig, nodes []*node, log zerolog.Log
 	if err != nil {
 		return err
 	}
+	var calls sync.RWMutex // held for reading by each call
 	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if !calls.TryRLock() { // the server is ending
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			defer calls.RUnlock()
+			handler.ServeHTTP(w, req)
+		}),
+		ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime,
 		IdleTimeout: idleTime, MaxHeaderBytes: 32 << 10,
 	}
 	ended := make(chan error, 1)
@@ -114,7 +124,13 @@ func serveAPI(ctx context.Context, cfg apiConfig, nodes []*node, log zerolog.Log
 	}
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
-	err = errors.Join(fault, server.Shutdown(stopCtx))
+	err = fault
+	if late := server.Shutdown(stopCtx); late != nil {
+		// Some client does not send the rest of its request, or read its answer; that is no fault of the server.
+		log.Warn().Err(late).Msg("connections that do not end are cut off")
+		err = errors.Join(err, server.Close())
+	}
+	calls.Lock() // what the calls use is closed next
 	if served := <-ended; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}

@@ -94,7 +94,8 @@ func initRegion(ctx context.Context, cfg config, log zerolog.Logger) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if err := regions.Init(ctx, cfg.Region, db, token); err != nil {
+	durable, stepped := withSteps(db, token)
+	if err := regions.Init(ctx, cfg.Region, durable, stepped); err != nil {
 		return err
 	}
 	return ensurePeer(filepath.Join(cfg.Data, peerFile), cfg.Region)

@@ -47,9 +47,10 @@ type node struct {
 // openNode opens the Region in cfg.dir. What it opened before an error is closed again.
 func openNode(ctx context.Context, cfg nodeConfig) (n *node, err error) {
 	n = &node{name: cfg.name, log: cfg.log}
+	opened := n // n is nil when an error is returned
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("region %s: %w", cfg.name, err), n.close())
+			err = errors.Join(fmt.Errorf("region %s: %w", cfg.name, err), opened.close())
 		}
 	}()
 	lock, err := lockFolder(cfg.dir)
@@ -89,8 +90,9 @@ func (n *node) openRegion(ctx context.Context, cfg nodeConfig, token hsmbackend.
 		return fmt.Errorf("audit log: %w", err)
 	}
 	n.onClose(log.Close)
+	durable, token := withSteps(db, token)
 	n.region, err = regions.Open(ctx, regions.Config{
-		Partition: partition, Name: cfg.name, Store: db, Token: token, Audit: log, Storage: cfg.storage,
+		Partition: partition, Name: cfg.name, Store: durable, Token: token, Audit: log, Storage: cfg.storage,
 		Clock: cfg.clock, Steady: time.Now, Random: rand.Reader, Log: cfg.log,
 	})
 	if err != nil {

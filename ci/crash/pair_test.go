@@ -1,0 +1,249 @@
+package crash
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+
+	"antipode/softhsm"
+	"antipode/softhsm/softhsmtest"
+)
+
+const (
+	home = "us-east-2" // where keys are made
+	away = "us-west-1" // where they are replicated to
+)
+
+// binary is the server with crash points, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "antipode-crash-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	binary = filepath.Join(dir, "antipode")
+	build := exec.CommandContext(context.Background(), "go", "build", "-tags", "faults", "-o", binary, "antipode/cmd/antipode")
+	build.Stderr = os.Stderr
+	code := 1
+	if err := build.Run(); err == nil {
+		code = m.Run()
+	} else {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
+// pair is the folder of two Regions: HOME and AWAY, each with a token and a data folder, and the credentials of both.
+type pair struct {
+	dir   string
+	ports map[string]int // API
+	peers map[string]int
+}
+
+// newPair makes two Regions that trust each other, and stops them again.
+func newPair(t *testing.T) *pair {
+	t.Helper()
+	p := &pair{dir: softhsmtest.Dir(t)}
+	p.choosePorts(t)
+	for _, name := range []string{home, away} {
+		if _, err := softhsm.Create(t.Context(), filepath.Join(p.dir, name, "token"), "antipode-"+name); err != nil {
+			t.Fatal(err)
+		}
+		p.configure(t, name)
+		run(t, binary, "init", "--config", p.config(name), "--credentials", filepath.Join(p.dir, "credentials"))
+	}
+	servers := []*server{p.start(t, home, ""), p.start(t, away, "")}
+	p.trust(t, home, away)
+	p.trust(t, away, home)
+	for _, s := range servers {
+		s.stop(t)
+	}
+	return p
+}
+
+func (p *pair) choosePorts(t *testing.T) {
+	t.Helper()
+	p.ports, p.peers = map[string]int{}, map[string]int{}
+	for _, name := range []string{home, away} {
+		p.ports[name], p.peers[name] = freePort(t), freePort(t)
+	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	addr, isTCP := l.Addr().(*net.TCPAddr)
+	if !isTCP {
+		t.Fatalf("address %v", l.Addr())
+	}
+	return addr.Port
+}
+
+func (p *pair) config(name string) string { return filepath.Join(p.dir, name, "config.yaml") }
+
+// configure writes a Region's configuration for where its folder is now.
+func (p *pair) configure(t *testing.T, name string) {
+	t.Helper()
+	dir := filepath.Join(p.dir, name)
+	made, err := softhsm.Open(filepath.Join(dir, "token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("region: %s\ndata: %s/data\nlisten: 127.0.0.1:%d\npeer_listen: 127.0.0.1:%d\n"+
+		"peer_endpoint: https://127.0.0.1:%d\nstorage: token\ntoken:\n  module: %s\n  label: %s\n  pin_file: %s\n"+
+		"  profile: softhsm\n  env: [SOFTHSM2_CONF=%s]\n",
+		name, dir, p.ports[name], p.peers[name], p.peers[name], made.Module, made.Label,
+		filepath.Join(dir, "token", "pin"), filepath.Join(dir, "token", "softhsm2.conf"))
+	if err := os.WriteFile(p.config(name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// copy returns a copy of the pair's folder, which can be crashed without touching the original. It has the original's
+// addresses, which the two Regions know of each other, so only one of all copies can run at a time.
+func (p *pair) copy(t *testing.T) *pair {
+	t.Helper()
+	c := &pair{dir: softhsmtest.Dir(t), ports: p.ports, peers: p.peers}
+	run(t, "cp", "-a", p.dir+"/.", c.dir)
+	for _, name := range []string{home, away} {
+		c.configure(t, name)
+	}
+	return c
+}
+
+func (p *pair) trust(t *testing.T, into, other string) {
+	t.Helper()
+	shown := map[string]string{}
+	for line := range strings.Lines(run(t, binary, "region", "show", "--socket", p.socket(other))) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		shown[name] = value
+	}
+	run(t, binary, "region", "trust", "--socket", p.socket(into), "--entry", shown["entry"],
+		"--fingerprint", shown["fingerprint"], "--accounts", "111122223333")
+}
+
+func (p *pair) socket(name string) string { return filepath.Join(p.dir, name, "data", "admin.sock") }
+
+// server is one running Region.
+type server struct {
+	cmd    *exec.Cmd
+	name   string
+	log    string
+	exited chan struct{}
+	err    error
+}
+
+// start runs a Region; crash is "before:N", "after:N" or "". It returns when the Region serves or has ended.
+func (p *pair) start(t *testing.T, name, crash string) *server {
+	t.Helper()
+	s := &server{name: name, log: filepath.Join(p.dir, name, "server.log"), exited: make(chan struct{})}
+	s.cmd = exec.CommandContext(t.Context(), binary, "serve", "--config", p.config(name), "--log-level", "info")
+	s.cmd.Env = append(os.Environ(), "ANTIPODE_CRASH="+crash, "ANTIPODE_STEPS="+p.steps(name))
+	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.cmd.Stderr = log
+	stdout, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	line, readErr := bufio.NewReader(stdout).ReadString('\n')
+	go func() {
+		s.err = s.cmd.Wait()
+		close(s.exited)
+	}()
+	if crash == "" && !strings.HasPrefix(line, "ready ") {
+		t.Fatalf("%s did not start: %q %v\n%s", name, line, readErr, s.tail())
+	}
+	return s
+}
+
+func (p *pair) steps(name string) string { return filepath.Join(p.dir, name, "steps") }
+
+func (s *server) tail() string {
+	raw, err := os.ReadFile(s.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(raw[max(0, len(raw)-4000):])
+}
+
+// stop ends the Region in good order.
+func (s *server) stop(t *testing.T) {
+	t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatal(err)
+	}
+	s.wait(t)
+	if s.err != nil {
+		t.Fatalf("%s ended with %v\n%s", s.name, s.err, s.tail())
+	}
+}
+
+func (s *server) wait(t *testing.T) {
+	t.Helper()
+	select {
+	case <-s.exited:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("%s does not end\n%s", s.name, s.tail())
+	}
+}
+
+// client returns an ordinary AWS client of a Region that does not retry.
+func (p *pair) client(t *testing.T, name string) *kms.Client {
+	t.Helper()
+	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithRegion(name), config.WithSharedCredentialsFiles(
+		[]string{filepath.Join(p.dir, "credentials")}), config.WithSharedConfigFiles([]string{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kms.NewFromConfig(cfg, func(o *kms.Options) {
+		o.BaseEndpoint = aws.String(fmt.Sprintf("http://127.0.0.1:%d", p.ports[name]))
+		o.RetryMaxAttempts = 1
+	})
+}
+
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	var stderr strings.Builder
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", filepath.Base(name), strings.Join(args, " "), err, stderr.String())
+	}
+	return string(out)
+}
