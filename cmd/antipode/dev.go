@@ -129,17 +129,27 @@ func runDev(ctx context.Context, o devOptions, log zerolog.Logger, ready func(ne
 		}
 	}()
 	if err != nil {
-		return err
+		return unlessStopped(ctx, err, log)
 	}
 	if err := ensureAdministrator(ctx, filepath.Join(o.data, "credentials"), o.account, nodes); err != nil {
-		return err
+		return unlessStopped(ctx, err, log)
 	}
 	mesh, err := connect(ctx, nodes, o.data)
 	if err != nil {
-		return err
+		return unlessStopped(ctx, err, log)
 	}
 	defer func() { err = errors.Join(err, mesh.close()) }()
 	return serveAPI(ctx, apiConfig{listen: o.listen}, nodes, log, ready)
+}
+
+// unlessStopped is err, or nil when the operator has ended the start before it was complete: that is what he asked for,
+// and the next start goes on from there.
+func unlessStopped(ctx context.Context, err error, log zerolog.Logger) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	log.Info().Err(err).Msg("ended before the regions served")
+	return nil
 }
 
 func openNodes(ctx context.Context, o devOptions, log zerolog.Logger) (nodes []*node, err error) {
