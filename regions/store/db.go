@@ -18,6 +18,7 @@ type DB struct {
 	writer  chan *connection // holds the one writing connection while nobody uses it
 	reader  chan *connection // holds the idle reading connections
 	all     []*connection
+	path    string
 	closing chan struct{}
 
 	closeOnce sync.Once

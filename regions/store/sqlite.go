@@ -105,6 +105,7 @@ func open(ctx context.Context, path string) (_ *DB, err error) {
 		return nil, err
 	}
 	db := &DB{
+		path:    path,
 		writers: sql.OpenDB(connector{path: path}),
 		readers: sql.OpenDB(connector{path: path, readOnly: true}),
 		writer:  make(chan *connection, 1),
