@@ -94,7 +94,7 @@ func (r *Region) checkAuditHead(ctx context.Context) error {
 		return err
 	})
 	if isNoRecord(err) {
-		return nil
+		return r.checkFresh(ctx)
 	}
 	if err != nil {
 		return err
@@ -108,6 +108,22 @@ func (r *Region) checkAuditHead(ctx context.Context) error {
 			"or the log of another time or Region is in place", head.Sequence)
 	}
 	return nil
+}
+
+// checkFresh refuses a store that has lost the audit log's head: every commit after Init writes it.
+func (r *Region) checkFresh(ctx context.Context) error {
+	return r.cfg.Store.View(ctx, func(rd Reader) error {
+		for _, kind := range []RecordKind{KindKey, KindUser, KindRoster} {
+			recs, err := rd.List(ctx, Query{Kind: kind, Limit: 1})
+			if err != nil {
+				return err
+			}
+			if len(recs) > 0 {
+				return fmt.Errorf("%w: the audit log's head is missing", ErrForgedRecord)
+			}
+		}
+		return nil
+	})
 }
 
 // Audited is for changes that another Region asks for: it writes the intent, runs fn, and writes the outcome. e needs

@@ -171,10 +171,8 @@ func (r *Region) find(ctx context.Context, c *Call, keyID string, aliases bool) 
 func nameError(err error) error {
 	code := CodeNotFound
 	switch {
-	case errors.Is(err, arn.ErrAliasLength), errors.Is(err, arn.ErrAliasCharacters):
+	case errors.Is(err, arn.ErrAliasLength), errors.Is(err, arn.ErrAliasCharacters), errors.Is(err, arn.ErrAliasPrefix):
 		code = CodeValidation
-	case errors.Is(err, arn.ErrAliasPrefix):
-		code = CodeInvalidAliasName
 	case errors.Is(err, arn.ErrAliasReserved):
 		code = CodeNotAuthorized
 	}

@@ -370,10 +370,9 @@ func (r *Region) tryMaterial(ctx context.Context, v *view, m keyring.Material, f
 func (r *Region) evict(ctx context.Context, v *view) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
 	defer cancel()
+	var errs []error
 	for id := range v.materials {
-		if err := errors.Join(r.ring.Evict(ctx, id), r.sealer.Evict(ctx, id)); err != nil {
-			return err
-		}
+		errs = append(errs, r.ring.Evict(ctx, id), r.sealer.Evict(ctx, id))
 	}
-	return nil
+	return errors.Join(errs...)
 }

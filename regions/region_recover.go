@@ -67,6 +67,9 @@ func (r *Region) recover(ctx context.Context) error {
 		return err
 	}
 	for _, t := range left {
+		if err := r.checkUncommitted(ctx, t); err != nil {
+			return err
+		}
 		if err := r.ring.DestroyOnToken(ctx, t.Object); err != nil {
 			return fmt.Errorf("destroy what key %s left on the token: %w", t.KeyID, err)
 		}
@@ -78,4 +81,19 @@ func (r *Region) recover(ctx context.Context) error {
 		return err
 	}
 	return r.closeIntents(ctx)
+}
+
+// checkUncommitted refuses to destroy the object of a key that is in the store: the note was deleted when the key was
+// committed, so somebody has put it back.
+func (r *Region) checkUncommitted(ctx context.Context, t TokenKey) error {
+	return r.cfg.Store.View(ctx, func(rd Reader) error {
+		found, err := rd.List(ctx, Query{Kind: KindMaterial, Account: t.Account, ID: t.KeyID, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(found) > 0 {
+			return fmt.Errorf("%w: key %s is in the store, and is noted as never committed", ErrForgedRecord, t.KeyID)
+		}
+		return nil
+	})
 }

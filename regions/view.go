@@ -63,8 +63,17 @@ func (s *views) generation(stripe uint64) uint64 {
 	return s.generations[stripe]
 }
 
-// current reports whether no commit has touched the key since v was read.
-func (s *views) current(v *view) bool { return s.generation(v.stripe) == v.generation }
+// current reports whether no commit has touched the key since v was read. A commit to another key of the stripe leaves v
+// in the cache.
+func (s *views) current(v *view) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.generations[v.stripe] == v.generation {
+		return true
+	}
+	cached, ok := s.keys.Peek(v.key.KeyID)
+	return ok && cached == v
+}
 
 // forget removes what a commit touched.
 func (s *views) forget(keys map[RecordKey]struct{}) {
