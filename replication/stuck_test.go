@@ -125,3 +125,18 @@ func TestUnreadableExchange(t *testing.T) {
 	w.Settle(ctx)
 	checkAbsent(t, a, b, key)
 }
+
+// Who is told to try again can do so at once: the reservation that nobody knows of does not stand in the way.
+func TestRepeatedAtOnce(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w, a, b := twoRegions(t)
+	key := a.CreateKey(ctx)
+	w.Net.Carry(once(wire.TypeOffer, simtest.LoseAnswers(wire.TypeOffer)))
+	wantCode(t, a.Replicate(ctx, key, ireland), regions.CodeDependencyTimeout)
+	if err := a.Replicate(ctx, key, ireland); err != nil {
+		t.Fatal(err)
+	}
+	checkReplicated(t, a, b, key)
+	checkClean(t, a, b)
+}

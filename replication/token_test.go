@@ -40,6 +40,14 @@ func TestOnTheTokens(t *testing.T) {
 			_, err := r.Token.Wrap(t.Context(), kek, m.Ref)
 			mu.Lock()
 			defer mu.Unlock()
+			if m.Attr.Extractable { // the material: what made the RWK has made it, once, and is gone
+				for _, before := range made[r.Name] {
+					_, err := r.Token.Wrap(t.Context(), kek, before.Ref)
+					if before.Attr.Label != "antipode/rwk" && !errors.Is(err, hsmbackend.ErrObjectNotFound) {
+						t.Errorf("%s: %s is there when the material comes: %v", r.Name, before.Attr.Label, err)
+					}
+				}
+			}
 			made[r.Name] = append(made[r.Name], m)
 			wrappable[m.Ref] = err == nil
 			if err != nil && !errors.Is(err, hsmbackend.ErrNotExtractable) {
