@@ -34,6 +34,9 @@ its PIN be set. It may be repeated after a failure; on a Region that is complete
 			if err != nil {
 				return err
 			}
+			if !arn.IsAccount(account) {
+				return fmt.Errorf("--account: %q is not an account, 12 digits", account)
+			}
 			log, err := newLog(logLevel)
 			if err != nil {
 				return err
@@ -61,9 +64,6 @@ its PIN be set. It may be repeated after a failure; on a Region that is complete
 
 // initAdministrator gives the Region the administrator whose credentials are in the file.
 func initAdministrator(ctx context.Context, cfg config, account, path string, log zerolog.Logger) (err error) {
-	if !arn.IsAccount(account) {
-		return fmt.Errorf("--account: %q is not an account, 12 digits", account)
-	}
 	n, err := openNode(ctx, cfg.node(log))
 	if err != nil {
 		return err
@@ -94,11 +94,32 @@ func initRegion(ctx context.Context, cfg config, log zerolog.Logger) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := checkOwner(ctx, db, cfg); err != nil {
+		return err
+	}
 	durable, stepped := withSteps(db, token)
 	if err := regions.Init(ctx, cfg.Region, durable, stepped); err != nil {
 		return err
 	}
 	return ensurePeer(filepath.Join(cfg.Data, peerFile), cfg.Region)
+}
+
+// checkOwner refuses a data folder in which another Region was made, or begun.
+func checkOwner(ctx context.Context, db regions.Store, cfg config) error {
+	return db.View(ctx, func(rd regions.Reader) error {
+		for _, kind := range []regions.RecordKind{regions.KindPlan, regions.KindHierarchy} {
+			found, err := rd.List(ctx, regions.Query{Kind: kind})
+			if err != nil {
+				return err
+			}
+			for _, rec := range found {
+				if rec.ID != cfg.Region {
+					return fmt.Errorf("%s holds the Region %s already", cfg.Data, rec.ID)
+				}
+			}
+		}
+		return nil
+	})
 }
 
 func openOrCreate(ctx context.Context, path string) (*store.DB, error) {

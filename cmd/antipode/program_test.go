@@ -91,6 +91,7 @@ type program struct {
 	rest   string // what was on stdout when it had ended
 	data   string
 	origin string // http://127.0.0.1:PORT
+	quiet  bool   // what it wrote was looked at already
 }
 
 // launch starts the binary. It is killed when the test ends, if it has not ended before.
@@ -123,7 +124,7 @@ func launchAs(t testing.TB, change func(*exec.Cmd), args ...string) *program {
 		if !p.ended {
 			p.kill(t)
 		}
-		if t.Failed() {
+		if t.Failed() && !p.quiet {
 			t.Logf("antipode %s wrote:\n%s", strings.Join(args, " "), p.stderr(t))
 		}
 	})
@@ -216,6 +217,7 @@ func fails(t testing.TB, args []string, texts ...string) {
 func failsAs(t testing.TB, change func(*exec.Cmd), args []string, texts ...string) {
 	t.Helper()
 	p := launchAs(t, change, args...)
+	p.quiet = true
 	status, out := p.wait(t)
 	log := p.stderr(t)
 	at := strings.LastIndex("\n"+log, "\nantipode: ")
