@@ -1,0 +1,162 @@
+package regions_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"antipode/regions"
+	"antipode/regions/regionstest"
+)
+
+// replicator stands for the other Regions: it takes every order and makes nothing.
+type replicator struct{ orders []regions.ReplicaOrder }
+
+func (r *replicator) Replicate(_ context.Context, o regions.ReplicaOrder) error {
+	r.orders = append(r.orders, o)
+	return nil
+}
+func (*replicator) CanReach(context.Context, string, string) error { return nil }
+
+// The states in the order of the table's columns.
+var tableStates = []regions.KeyState{
+	regions.StateEnabled, regions.StateDisabled, regions.StatePendingDeletion, regions.StatePendingReplicaDeletion,
+	regions.StatePendingImport, regions.StateUnavailable, regions.StateCreating, regions.StateUpdating,
+}
+
+// AWS's page "Key states of AWS KMS keys", typed from the page and not from the program: a column for each state above,
+// "ok" or the note's number. Where the page says "2 or 3" it is 3, and a note on what a symmetric key can't be is left out.
+const stateTable = `
+CancelKeyDeletion                       4  4  ok ok 4  4  4  4
+CreateAlias                             ok ok 3  3  ok ok ok ok
+Encrypt                                 ok 1  3  3  5  11 14 ok
+Decrypt                                 ok 1  3  3  5  11 14 ok
+ReEncrypt                               ok 1  3  3  5  11 14 ok
+GenerateDataKey                         ok 1  3  3  5  11 14 ok
+GenerateDataKeyWithoutPlaintext         ok 1  3  3  5  11 14 ok
+DeleteAlias                             ok ok ok ok ok ok ok ok
+DescribeKey                             ok ok ok ok ok ok ok ok
+GetKeyPolicy                            ok ok ok ok ok ok ok ok
+ListAliases                             ok ok ok ok ok ok ok ok
+DisableKey                              ok ok 3  3  5  ok 14 15
+EnableKey                               ok ok 3  3  5  ok 14 15
+ReplicateKey                            ok 1  3  3  5  11 14 15
+ScheduleKeyDeletion                     ok ok 3  3  ok ok ok 15
+UpdateAlias                             ok ok 3  3  ok ok ok ok
+`
+
+// notes are AWS's texts, after the key's ARN.
+var notes = map[string]struct{ code, text string }{
+	"1":  {"DisabledException", " is disabled."},
+	"3":  {"KMSInvalidStateException", " is pending deletion."},
+	"3r": {"KMSInvalidStateException", " is pending replica deletion."},
+	"4":  {"KMSInvalidStateException", " is not pending deletion (or pending replica deletion)."},
+	"5":  {"KMSInvalidStateException", " is pending import."},
+	"11": {"KMSInvalidStateException", " is unavailable."},
+	"14": {"KMSInvalidStateException", " is creating."},
+	"15": {"KMSInvalidStateException", " is updating."},
+}
+
+// Every operation that is built and takes a key, in every state.
+func TestStateTable(t *testing.T) {
+	t.Parallel()
+	table := map[string][]string{}
+	for _, line := range strings.Split(strings.TrimSpace(stateTable), "\n") {
+		fields := strings.Fields(line)
+		table[fields[0]] = fields[1:]
+	}
+	noKey := map[string]bool{"CreateKey": true, "GenerateRandom": true, "ListKeys": true}
+	for _, op := range regions.Operations() {
+		if _, in := table[op.Name]; op.Built() && !noKey[op.Name] && !in {
+			t.Errorf("%s is built, and not in this test's table", op.Name)
+		}
+	}
+	f := regionstest.Open(t, "us-east-2", regionstest.WithReplicator(&replicator{}))
+	key := f.CreateKey(t, true)
+	idle := f.CreateKey(t, true) // a second key, Enabled always
+	pristine := f.Key(t, key.KeyID)
+	blob := f.Encrypt(t, key.KeyID, []byte("x"))
+	inputs := map[string]func() any{
+		"CancelKeyDeletion":   func() any { return &regions.KeyInput{KeyID: key.KeyID} },
+		"CreateAlias":         func() any { return &regions.AliasInput{AliasName: "alias/new", TargetKeyID: key.KeyID} },
+		"Encrypt":             func() any { return &regions.EncryptInput{KeyID: key.KeyID, Plaintext: []byte("x")} },
+		"Decrypt":             func() any { return &regions.DecryptInput{CiphertextBlob: blob} },
+		"ReEncrypt":           func() any { return &regions.ReEncryptInput{CiphertextBlob: blob, DestinationKeyID: idle.KeyID} },
+		"GenerateDataKey":     func() any { return &regions.GenerateDataKeyInput{KeyID: key.KeyID, KeySpec: "AES_128"} },
+		"DeleteAlias":         func() any { return &regions.DeleteAliasInput{AliasName: "alias/old"} },
+		"DescribeKey":         func() any { return &regions.DescribeKeyInput{KeyID: key.KeyID} },
+		"GetKeyPolicy":        func() any { return &regions.GetKeyPolicyInput{KeyID: key.KeyID} },
+		"ListAliases":         func() any { return &regions.ListAliasesInput{KeyID: key.KeyID} },
+		"DisableKey":          func() any { return &regions.KeyInput{KeyID: key.KeyID} },
+		"EnableKey":           func() any { return &regions.KeyInput{KeyID: key.KeyID} },
+		"ReplicateKey":        func() any { return &regions.ReplicateKeyInput{KeyID: key.KeyID, ReplicaRegion: "eu-west-1"} },
+		"ScheduleKeyDeletion": func() any { return &regions.ScheduleKeyDeletionInput{KeyID: key.KeyID} },
+		"UpdateAlias":         func() any { return &regions.AliasInput{AliasName: "alias/idle", TargetKeyID: key.KeyID} },
+	}
+	inputs["GenerateDataKeyWithoutPlaintext"] = inputs["GenerateDataKey"]
+	for op, row := range table {
+		if len(row) != len(tableStates) {
+			t.Fatalf("%s has %d columns", op, len(row))
+		}
+		for i, state := range tableStates {
+			f.PutKey(t, key.KeyID, func(k *regions.Key) { *k = pristine; k.State = state })
+			resetAliases(t, f, map[string]string{"alias/old": key.KeyID, "alias/idle": idle.KeyID, "alias/new": ""})
+			_, err := regionstest.Do(t.Context(), f.Region, f.Admin, op, inputs[op]())
+			what := op + " in state " + string(state)
+			after := f.Key(t, key.KeyID).State
+			if row[i] == "ok" {
+				if err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+				if want, changes := becomes[op]; !changes && after != state || changes && after != want {
+					t.Errorf("%s: the key is %s afterwards", what, after)
+				}
+				continue
+			}
+			note := row[i]
+			if note == "3" && state == regions.StatePendingReplicaDeletion {
+				note = "3r"
+			}
+			wantError(t, what, err, notes[note].code, key.Arn+notes[note].text)
+			if after != state {
+				t.Errorf("%s was refused, and the key is %s", what, after)
+			}
+		}
+	}
+	// ReEncrypt asks both keys.
+	f.PutKey(t, key.KeyID, func(k *regions.Key) { *k = pristine })
+	f.PutKey(t, idle.KeyID, func(k *regions.Key) { k.State = regions.StateDisabled })
+	_, err := regionstest.Do(t.Context(), f.Region, f.Admin, "ReEncrypt", inputs["ReEncrypt"]())
+	wantError(t, "ReEncrypt to a disabled key", err, "DisabledException", idle.Arn+" is disabled.")
+	// The source of UpdateAlias may be in any state.
+	resetAliases(t, f, map[string]string{"alias/idle": idle.KeyID})
+	f.PutKey(t, idle.KeyID, func(k *regions.Key) { k.State = regions.StatePendingDeletion })
+	regionstest.Must[struct{}](t, f, "UpdateAlias", &regions.AliasInput{AliasName: "alias/idle", TargetKeyID: key.KeyID})
+}
+
+// becomes says which state an operation leads to.
+var becomes = map[string]regions.KeyState{
+	"CancelKeyDeletion": regions.StateDisabled, "DisableKey": regions.StateDisabled, "EnableKey": regions.StateEnabled,
+	"ScheduleKeyDeletion": regions.StatePendingDeletion,
+}
+
+// resetAliases makes the aliases point to these keys; "" removes one.
+func resetAliases(t *testing.T, f *regionstest.Fixture, to map[string]string) {
+	t.Helper()
+	err := f.Region.Update(t.Context(), func(tx regions.Tx) error {
+		for name, target := range to {
+			a := regions.Alias{Account: regionstest.Account, Name: name, KeyID: target}
+			if target == "" {
+				if err := tx.Delete(t.Context(), a.RecordKey()); err != nil {
+					return err
+				}
+			} else if err := regions.Put(t.Context(), tx, f.Region.Ring(), a); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
