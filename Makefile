@@ -1,7 +1,7 @@
 # Antipode. 'make demo' and 'make test' install what is missing on a fresh Debian or Ubuntu.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: build demo test lint fmt bench fuzz clean install-tools
+.PHONY: build demo test lint fmt bench crash fuzz clean install-tools
 
 # Fuzzing time of each target of 'make fuzz', and benchmark time of 'make bench'.
 FUZZTIME ?= 10s
@@ -28,6 +28,10 @@ fmt: ## formats the Go files in place
 
 bench: build ## benchmarks
 	@BENCHTIME=$(BENCHTIME) ci/bench.sh
+
+crash: ## 1,000 replications between two Regions under random kills
+	@ci/install.sh test
+	@ANTIPODE_KILL_LOOP=1000 ci/test.sh -v -run TestKillLoop ./ci/crash
 
 fuzz: ## every Fuzz function for FUZZTIME
 	@ci/install.sh demo

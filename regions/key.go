@@ -42,6 +42,7 @@ const (
 	KindAuditHead RecordKind = "audit-head"
 	KindTombstone RecordKind = "tombstone"
 	KindSourceEx  RecordKind = "exchange-source"
+	KindRecovery  RecordKind = "recovery"
 	KindDestEx    RecordKind = "exchange-destination"
 )
 

@@ -49,6 +49,7 @@ type Region struct {
 	directory  *identity.Directory
 	views      *views
 	roster     atomic.Pointer[roster.Roster]
+	recovering atomic.Bool
 	replicator Replicator
 }
 
@@ -168,6 +169,9 @@ func Open(ctx context.Context, cfg Config) (_ *Region, err error) {
 		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
 	}
 	if r.directory, err = newDirectory(r); err != nil {
+		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
+	}
+	if err := r.loadRecovery(ctx); err != nil {
 		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
 	}
 	if err := r.recover(ctx); err != nil {

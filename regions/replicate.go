@@ -60,6 +60,9 @@ func replicateKey(ctx context.Context, r *Region, c *Call, in *ReplicateKeyInput
 		// Also what a key with storage TOKEN is told: it is never a multi-Region key.
 		return nil, Errorf(CodeUnsupportedOperation, "%s is not a multi-region primary key.", v.arn)
 	}
+	if r.Recovering() {
+		return nil, Errorf(CodeInvalidState, "Region %s recovers from a backup and changes no multi-Region key until its operator ends the recovery.", r.cfg.Name)
+	}
 	document, err := checkPolicy(in.Policy, v.key.Account)
 	if err != nil {
 		return nil, err

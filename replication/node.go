@@ -77,6 +77,9 @@ func (n *Node) Handle(ctx context.Context, from string, data []byte) ([]byte, er
 	if m.Header().From != from {
 		return nil, n.refuseUnsigned(ctx, from, fmt.Errorf("%w: sent by %s", wire.ErrMisrouted, from))
 	}
+	if n.region.Recovering() {
+		return nil, regions.ErrRecovering // no answer at all: the peer tries again
+	}
 	unlock := n.lock(m.Header().ExchangeID)
 	defer unlock()
 	switch m := m.(type) {

@@ -273,6 +273,9 @@ func (n *Node) Run(ctx context.Context) {
 // Tick does what is due now: it is Run's one step.
 func (n *Node) Tick(ctx context.Context) error {
 	errs := []error{n.dropOverdue(ctx)}
+	if n.region.Recovering() {
+		return errors.Join(errs...)
+	}
 	var due []SourceExchange
 	err := n.region.Store().View(ctx, func(rd regions.Reader) (err error) {
 		due, err = regions.List[SourceExchange](ctx, rd, n.region.Ring(), regions.Query{

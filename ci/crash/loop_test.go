@@ -22,17 +22,17 @@ import (
 func TestKillLoop(t *testing.T) {
 	t.Parallel()
 	keys := number(t, "ANTIPODE_KILL_LOOP", 150)
-	seed := uint64(number(t, "ANTIPODE_SEED", int(time.Now().UnixNano()&0xffffff))) //nolint:gosec // positive
+	seed := uint64(number(t, "ANTIPODE_SEED", int(time.Now().UnixNano()&0xffffff)))
 	t.Logf("ANTIPODE_SEED=%d", seed)
 	p := newPair(t)
 	k := &killer{t: t, p: p, rng: rand.New(rand.NewPCG(seed, 1)), running: map[string]*server{
 		home: p.start(t, home, ""), away: p.start(t, away, ""),
 	}}
-	ctx, stop := context.WithCancel(t.Context())
+	stop := make(chan struct{})
 	var wait sync.WaitGroup
-	wait.Go(func() { k.run(ctx) })
+	wait.Go(func() { k.run(stop) })
 	made := replicateMany(t, p, keys)
-	stop()
+	close(stop)
 	wait.Wait()
 	t.Logf("%d keys made, %d kills", len(made), k.kills)
 	if k.kills == 0 {
@@ -77,10 +77,10 @@ type killer struct {
 	kills   int
 }
 
-func (k *killer) run(ctx context.Context) {
+func (k *killer) run(stop <-chan struct{}) {
 	for {
 		select {
-		case <-ctx.Done():
+		case <-stop:
 			return
 		case <-time.After(time.Duration(300+k.rng.IntN(1500)) * time.Millisecond):
 		}

@@ -163,6 +163,19 @@ func adminRoutes(n *node) http.Handler {
 		out, err := trust(req.Context(), n, body)
 		adminAnswer(w, n, out, err)
 	}).Methods(http.MethodPost)
+	r.HandleFunc("/v1/backup", func(w http.ResponseWriter, req *http.Request) {
+		path := req.URL.Query().Get("path")
+		if !filepath.IsAbs(path) {
+			adminAnswer(w, n, nil, fmt.Errorf("%q is not an absolute path", path))
+			return
+		}
+		err := n.backup(req.Context(), filepath.Clean(path))
+		adminAnswer(w, n, map[string]string{"path": path}, err)
+	}).Methods(http.MethodPost)
+	r.HandleFunc("/v1/recovered", func(w http.ResponseWriter, req *http.Request) {
+		err := n.region.EndRecovery(req.Context())
+		adminAnswer(w, n, map[string]string{"region": n.name}, err)
+	}).Methods(http.MethodPost)
 	return r
 }
 

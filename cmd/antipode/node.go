@@ -37,6 +37,7 @@ type nodeConfig struct {
 type node struct {
 	name   string
 	region *regions.Region
+	backup func(ctx context.Context, path string) error
 	peer   *peer.Identity
 	log    zerolog.Logger
 
@@ -82,6 +83,7 @@ func (n *node) openRegion(ctx context.Context, cfg nodeConfig, token hsmbackend.
 		return err
 	}
 	n.onClose(db.Close)
+	n.backup = db.Backup
 	if err := os.MkdirAll(filepath.Dir(cfg.auditDir), 0o700); err != nil {
 		return err
 	}

@@ -54,6 +54,20 @@ func regionCommand() *cobra.Command {
 			},
 		},
 		trustCommand(&socket),
+		&cobra.Command{
+			Use: "recovered", Args: cobra.NoArgs,
+			Short: "End the recovery of a Region that was restored from a backup",
+			Long: `Ends the recovery of a Region that was restored from a backup: it takes part in shared changes of multi-Region keys
+again. Do it when you know what the backup lacks: keys made since are lost unless another Region has them, and replicas
+that were made from here since are in their Regions' lists, and not in this one's.`,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				var out map[string]string
+				if err := adminCall(cmd.Context(), socket, http.MethodPost, "/v1/recovered", nil, &out); err != nil {
+					return err
+				}
+				return printLines(cmd, "recovered "+out["region"])
+			},
+		},
 	)
 	return cmd
 }
