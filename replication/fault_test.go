@@ -160,7 +160,7 @@ func tryFault(t *testing.T, w *simtest.World, a, b *simtest.Region, p place, n i
 	if n%4 == 0 {
 		w.Both(ctx, key, ohio, ireland)
 	}
-	if n%4 == 0 || p.on == "token" { // derived keys and what the fault may have left
+	if a.Extra() != 0 || b.Extra() != 0 { // derived keys, and what the fault has left
 		a.Restart(t)
 		b.Restart(t)
 	}

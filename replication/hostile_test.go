@@ -2,7 +2,6 @@ package replication_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/ecdh"
 	"crypto/rand"
 	"errors"
@@ -330,7 +329,7 @@ func TestRefusedForGood(t *testing.T) {
 	ctx := t.Context()
 	w, a, b := twoRegions(t)
 	key := a.CreateKey(ctx)
-	w.Net.Carry(once(wire.TypeTransfer, func(_ context.Context, m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+	w.Net.Carry(once(wire.TypeTransfer, func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
 		member(t, a, key)
 		w.Limit(ireland, ohio, func(l *roster.Limits) { l.Accounts = nil })
 		return deliver(m.Data)
@@ -376,8 +375,10 @@ func TestRefusedOffer(t *testing.T) {
 			w.Limit(ohio, ireland, func(l *roster.Limits) { l.MinSuite = string(wire.SuiteX963) })
 		}, regions.CodeUnsupportedOperation, false},
 		"removed at the source": {func(_ *testing.T, w *simtest.World, _ string) { w.Remove(ohio, ireland) }, regions.CodeValidation, false},
-		"removed at the destination": {func(_ *testing.T, w *simtest.World, _ string) { w.Remove(ireland, ohio) },
-			regions.CodeDependencyTimeout, false},
+		"removed at the destination": {
+			func(_ *testing.T, w *simtest.World, _ string) { w.Remove(ireland, ohio) },
+			regions.CodeDependencyTimeout, false,
+		},
 		"exists there": {func(t *testing.T, w *simtest.World, key string) {
 			k := *w.Region(ohio).Holds(t.Context(), key).Key
 			k.MultiRegion = nil
@@ -527,7 +528,7 @@ func TestHostileAnswers(t *testing.T) {
 		for _, typ := range []string{wire.TypeOffer, wire.TypeTransfer} {
 			t.Run(name+" to "+typ, func(t *testing.T) {
 				key := a.CreateKey(ctx)
-				w.Net.Carry(once(typ, func(_ context.Context, m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+				w.Net.Carry(once(typ, func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
 					got, err := deliver(m.Data)
 					return answer(m.Data, got), err
 				}))
@@ -570,7 +571,7 @@ func TestDowngrade(t *testing.T) {
 	ctx := t.Context()
 	w, a, b := twoRegions(t)
 	key := a.CreateKey(ctx)
-	w.Net.Carry(once(wire.TypeOffer, func(_ context.Context, m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+	w.Net.Carry(once(wire.TypeOffer, func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
 		got, err := deliver(m.Data)
 		if err != nil {
 			return nil, err
@@ -602,7 +603,7 @@ func TestLimitInTheMiddle(t *testing.T) {
 			key := a.CreateKey(ctx)
 			fail := errors.New("token fails")
 			// The membership is committed, but m3 can't be made.
-			w.Net.Carry(once(wire.TypeOffer, func(_ context.Context, m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+			w.Net.Carry(once(wire.TypeOffer, func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
 				a.Tokens.Fail(func(op string) (bool, error) {
 					if op == "OpenScope" {
 						return false, fail

@@ -2,7 +2,6 @@ package replication_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
@@ -17,9 +16,9 @@ import (
 // once applies a carrier to the first request of a type only.
 func once(typ string, c simtest.Carrier) simtest.Carrier {
 	var done atomic.Bool
-	return func(ctx context.Context, m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+	return func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
 		if m.Type == typ && done.CompareAndSwap(false, true) {
-			return c(ctx, m, deliver)
+			return c(m, deliver)
 		}
 		return deliver(m.Data)
 	}
@@ -155,7 +154,7 @@ func TestExchangeLost(t *testing.T) {
 			ctx := t.Context()
 			w, a, b := twoRegions(t)
 			key := a.CreateKey(ctx)
-			w.Net.Carry(once(wire.TypeTransfer, func(_ context.Context, m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+			w.Net.Carry(once(wire.TypeTransfer, func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
 				first := member(t, a, key)
 				lose(t, w, b)
 				answer, err := deliver(m.Data)
@@ -191,7 +190,7 @@ func TestLostBeforeAccepted(t *testing.T) {
 	w, a, b := twoRegions(t)
 	key := a.CreateKey(ctx)
 	var offers int
-	w.Net.Carry(func(_ context.Context, m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+	w.Net.Carry(func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
 		if m.Type == wire.TypeTransfer && offers == 1 {
 			b.Restart(t)
 		}
@@ -229,7 +228,7 @@ func TestSourceRestarts(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			ctx := t.Context()
 			key := a.CreateKey(ctx)
-			w.Net.Carry(once(c.typ, func(_ context.Context, m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+			w.Net.Carry(once(c.typ, func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
 				if c.after {
 					if _, err := deliver(m.Data); err != nil {
 						return nil, err
@@ -287,7 +286,7 @@ func TestKeyStateBetweenSteps(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			ctx := t.Context()
 			key := a.CreateKey(ctx)
-			w.Net.Carry(once(c.typ, func(_ context.Context, m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+			w.Net.Carry(once(c.typ, func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
 				op, in := c.op(key)
 				if _, err := a.Do(ctx, op, in); err != nil {
 					t.Error(err)
@@ -325,7 +324,7 @@ func TestTwoAtOnce(t *testing.T) {
 	w, a, b := twoRegions(t)
 	key := a.CreateKey(ctx)
 	var second error
-	w.Net.Carry(once(wire.TypeOffer, func(_ context.Context, m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+	w.Net.Carry(once(wire.TypeOffer, func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
 		second = a.Replicate(ctx, key, ireland)
 		return deliver(m.Data)
 	}))

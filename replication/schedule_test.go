@@ -1,7 +1,6 @@
 package replication_test
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -36,13 +35,13 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 func TestSchedules(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	first := number(t, seed, uint64(time.Now().UnixNano())) //nolint:gosec // any number will do
+	first := number(t, seed, uint64(time.Now().UnixNano()))
 	w, a, b := twoRegions(t)
 	replicated := 0
 	count := number(t, schedules, 20)
 	for i := range count {
 		t.Logf("%s=%d", seed, first+i)
-		rng := rand.New(rand.NewPCG(first+i, 0)) //nolint:gosec // a test's schedule
+		rng := rand.New(rand.NewPCG(first+i, 0))
 		key := a.CreateKey(ctx)
 		w.Net.Forget() // so that the seed alone makes the schedule
 		w.Net.Carry(randomly(t, w, a, b, rng))
@@ -76,7 +75,8 @@ func TestSchedules(t *testing.T) {
 
 // randomly carries each message as rng says.
 func randomly(t *testing.T, w *simtest.World, a, b *simtest.Region, rng *rand.Rand) simtest.Carrier {
-	return func(ctx context.Context, m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+	ctx := t.Context()
+	return func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
 		if log := w.Net.Log(); len(log) > 0 && rng.IntN(3) == 0 { // an old one comes first
 			old := log[rng.IntN(len(log))]
 			if old.To == b.Name {

@@ -140,12 +140,13 @@ func collect(t *testing.T, w *simtest.World, rs ...*simtest.Region) evidence {
 	}
 	for _, r := range rs {
 		e["log of "+r.Name] = r.Logs()
-		err := filepath.WalkDir(r.Dir, func(path string, d fs.DirEntry, err error) error {
+		dir := os.DirFS(r.Dir)
+		err := fs.WalkDir(dir, ".", func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
 			}
-			data, err := os.ReadFile(path)
-			e[path] = data
+			data, err := fs.ReadFile(dir, path)
+			e[filepath.Join(r.Dir, path)] = data
 			return err
 		})
 		if err != nil {

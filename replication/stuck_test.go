@@ -1,7 +1,6 @@
 package replication_test
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"time"
@@ -30,7 +29,7 @@ func TestGivenUpLater(t *testing.T) {
 	key := a.CreateKey(ctx)
 	var store failing
 	a.StoreFault = store.hook
-	w.Net.Carry(once(wire.TypeOffer, func(context.Context, simtest.Message, simtest.Deliver) ([]byte, error) {
+	w.Net.Carry(once(wire.TypeOffer, func(simtest.Message, simtest.Deliver) ([]byte, error) {
 		store.on = true
 		return nil, simtest.ErrLost
 	}))
@@ -56,7 +55,7 @@ func TestReservationWithoutRAKB(t *testing.T) {
 	key := a.CreateKey(ctx)
 	store := failing{apply: true}
 	b.StoreFault = store.hook
-	w.Net.Carry(once(wire.TypeOffer, func(_ context.Context, m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+	w.Net.Carry(once(wire.TypeOffer, func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
 		store.on = true
 		defer func() { store.on = false }()
 		return deliver(m.Data)

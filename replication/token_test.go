@@ -1,7 +1,6 @@
 package replication_test
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -113,7 +112,7 @@ func TestNothingStaysOfFailure(t *testing.T) {
 	w, a, b := twoRegions(t)
 	key := a.CreateKey(ctx)
 	var updates int
-	w.Net.Carry(once(wire.TypeTransfer, func(_ context.Context, m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+	w.Net.Carry(once(wire.TypeTransfer, func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
 		b.StoreFault = func(op string) (bool, error) {
 			if op != "update" {
 				return false, nil

@@ -26,7 +26,7 @@ type Deliver func(message []byte) ([]byte, error)
 
 // Carrier decides what becomes of a request: it may deliver it as it is or altered, once, more often or never, and return
 // what answer it likes. It runs in the caller's goroutine, and may be called by several at once.
-type Carrier func(ctx context.Context, m Message, deliver Deliver) ([]byte, error)
+type Carrier func(m Message, deliver Deliver) ([]byte, error)
 
 // Network carries messages between the Regions of a [World].
 type Network struct {
@@ -114,12 +114,12 @@ func (p peers) Call(ctx context.Context, region string, message []byte) ([]byte,
 	if carrier == nil {
 		return deliver(message)
 	}
-	return carrier(ctx, Message{From: p.from, To: region, Type: typeOf(message), Data: message}, deliver)
+	return carrier(Message{From: p.from, To: region, Type: typeOf(message), Data: message}, deliver)
 }
 
 // LoseRequests never delivers requests of this type.
 func LoseRequests(typ string) Carrier {
-	return func(_ context.Context, m Message, deliver Deliver) ([]byte, error) {
+	return func(m Message, deliver Deliver) ([]byte, error) {
 		if m.Type == typ {
 			return nil, ErrLost
 		}
@@ -129,7 +129,7 @@ func LoseRequests(typ string) Carrier {
 
 // LoseAnswers delivers everything, but no answer to a request of this type.
 func LoseAnswers(typ string) Carrier {
-	return func(_ context.Context, m Message, deliver Deliver) ([]byte, error) {
+	return func(m Message, deliver Deliver) ([]byte, error) {
 		answer, err := deliver(m.Data)
 		if m.Type == typ {
 			return nil, errors.Join(ErrLost, err)
@@ -140,7 +140,7 @@ func LoseAnswers(typ string) Carrier {
 
 // Twice delivers requests of this type two times, one after the other, and returns the second answer.
 func Twice(typ string) Carrier {
-	return func(_ context.Context, m Message, deliver Deliver) ([]byte, error) {
+	return func(m Message, deliver Deliver) ([]byte, error) {
 		if m.Type == typ {
 			if _, err := deliver(m.Data); err != nil {
 				return nil, err
