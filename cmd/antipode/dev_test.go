@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"antipode/regions/audit"
+	"antipode/regions/identity"
 )
 
 func get(t *testing.T, url string) (status int, body string) {
@@ -54,7 +55,7 @@ func TestDev(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := dev(t, data, "--regions", east+","+west)
+	p := dev(t, data, "--regions", east+","+west, "--log-level", "debug")
 	if !regexp.MustCompile(`^http://127\.0\.0\.1:\d+$`).MatchString(p.origin) {
 		t.Errorf("ready %s", p.origin)
 	}
@@ -133,6 +134,20 @@ func checkLog(t *testing.T, p *program) {
 	}
 	if log == "" {
 		t.Error("nothing was logged")
+	}
+	pins, err := filepath.Glob(filepath.Join(p.data, "*", "token", "*pin"))
+	if err != nil || len(pins) < 2 {
+		t.Fatalf("PIN files %v, %v", pins, err)
+	}
+	for _, path := range pins {
+		pin, err := os.ReadFile(path)
+		if err != nil || len(pin) < 32 || strings.Contains(log, string(pin)) {
+			t.Errorf("the log holds %s, or %v", path, err)
+		}
+	}
+	profiles, err := identity.ReadCredentials(filepath.Join(p.data, "credentials"))
+	if err != nil || strings.Contains(log, string(profiles[0].Secret.Reveal())) {
+		t.Errorf("the log holds the secret access key, or %v", err)
 	}
 }
 

@@ -20,15 +20,15 @@ type site struct {
 	pin                        string
 }
 
-// newSite makes the token and writes the configuration; change edits its text.
-func newSite(t *testing.T, region string, change func(text string) string) *site {
+// newSite makes the token of us-east-2 and writes its configuration.
+func newSite(t *testing.T) *site {
 	t.Helper()
 	dir := folder(t)
 	s := &site{
 		dir: dir, data: filepath.Join(dir, "data"), config: filepath.Join(dir, "config.yaml"), pinFile: filepath.Join(dir, "operator-pin"),
 	}
 	var err error
-	if s.token, err = softhsm.Create(t.Context(), filepath.Join(dir, "token"), "hsm-"+region); err != nil {
+	if s.token, err = softhsm.Create(t.Context(), filepath.Join(dir, "token"), "hsm-"+east); err != nil {
 		t.Fatal(err)
 	}
 	pin, err := os.ReadFile(filepath.Join(s.token.Dir, "pin"))
@@ -43,10 +43,11 @@ func newSite(t *testing.T, region string, change func(text string) string) *site
 	if err := os.WriteFile(s.pinFile, append(pin, '\n'), 0o400); err != nil {
 		t.Fatal(err)
 	}
-	s.write(t, region, change)
+	s.write(t, east, nil)
 	return s
 }
 
+// write writes the configuration of a Region on the site's token, as change edits it.
 func (s *site) write(t *testing.T, region string, change func(string) string) {
 	t.Helper()
 	text := fmt.Sprintf(`region: %s
@@ -96,7 +97,7 @@ func (s *site) objects(t *testing.T) []string {
 // A Region that init made serves, and init repeated changes nothing of it.
 func TestInit(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, east, nil)
+	s := newSite(t)
 	credentials := filepath.Join(s.dir, "credentials")
 	s.init(t)
 	made := s.objects(t)
@@ -150,11 +151,11 @@ func TestInit(t *testing.T) {
 func TestInitKilled(t *testing.T) {
 	t.Parallel()
 	random := newRandom(t)
-	undisturbed := newSite(t, east, nil)
+	undisturbed := newSite(t)
 	undisturbed.init(t)
 	want := len(undisturbed.objects(t))
 	for round := range 4 {
-		s := newSite(t, east, nil)
+		s := newSite(t)
 		early := 0
 		for range 5 {
 			p := launch(t, "init", "--config", s.config)
@@ -204,7 +205,7 @@ func TestInitRefusals(t *testing.T) {
 			return strings.Replace(text, old, with, 1)
 		}
 	}
-	s := newSite(t, east, nil)
+	s := newSite(t)
 	run := func(name string, change func(string) string, texts ...string) {
 		t.Helper()
 		s.write(t, east, change)

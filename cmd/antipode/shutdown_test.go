@@ -49,7 +49,7 @@ func halfSent(t *testing.T, p *program) (finish func() (status, length int, err 
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() }) //nolint:errcheck // the other side may have closed it
+	t.Cleanup(func() { _ = conn.Close() }) // the other side may have closed it
 	if _, err := fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n%s\r\n%s", req.URL.Host, len(body), head.String(), body[:9]); err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func TestPortInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { _ = l.Close() })
 	data := folder(t)
 	fails(t, []string{"dev", "--listen", l.Addr().String(), "--data", data, "--regions", east}, l.Addr().String(), "address already in use")
 	dev(t, data, "--regions", east).stop(t)

@@ -31,9 +31,9 @@ type front struct {
 }
 
 // newFront serves a fresh Region. The server's limits are those of the real one, but for the read timeout.
-func newFront(t testing.TB, opts ...regionstest.Option) *front {
+func newFront(t testing.TB) *front {
 	t.Helper()
-	return newFrontLogging(t, zerolog.Nop(), opts...)
+	return newFrontLogging(t, zerolog.Nop())
 }
 
 func newFrontLogging(t testing.TB, log zerolog.Logger, opts ...regionstest.Option) *front {

@@ -38,9 +38,10 @@ func jsonKind(t *testing.T, typ reflect.Type) string {
 			return "string"
 		}
 		return "array"
+	default:
+		t.Fatalf("a member of type %s: say what its JSON type is", typ)
+		return ""
 	}
-	t.Fatalf("a member of type %s: say what its JSON type is", typ)
-	return ""
 }
 
 // member is one place in a request body: body is the request with %s where its value goes.
@@ -72,6 +73,7 @@ func members(typ reflect.Type, path, body string) []member {
 		}
 	case reflect.Map:
 		add("{}", typ.Elem(), `{"a":%s}`)
+	default: // has nothing inside
 	}
 	return all
 }
@@ -141,11 +143,12 @@ func wrongTypeText(typ reflect.Type, kind, value string) string {
 		return "Expected map or null"
 	case reflect.Struct:
 		return "Expected null"
+	default:
+		if typ.Elem().Kind() == reflect.Uint8 {
+			return got + " can not be converted to a Blob"
+		}
+		return "Expected list or null"
 	}
-	if typ.Elem().Kind() == reflect.Uint8 {
-		return got + " can not be converted to a Blob"
-	}
-	return "Expected list or null"
 }
 
 // A member of the right type that this program does not know is ignored, as newer clients need it.

@@ -191,7 +191,7 @@ func TestSlowBody(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer conn.Close()
+			t.Cleanup(func() { _ = conn.Close() }) // the server may have closed it
 			var head strings.Builder
 			if err := req.Header.Write(&head); err != nil {
 				t.Fatal(err)
@@ -244,7 +244,9 @@ func TestConnectionIsKept(t *testing.T) {
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 			t.Fatal(err)
 		}
-		resp.Body.Close()
+		if err := resp.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
 		if i == 0 {
 			first = conn
 		} else if conn != first {
