@@ -8,6 +8,7 @@ import (
 	"antipode/regions/ciphertext"
 	"antipode/regions/encctx"
 	"antipode/regions/keyring"
+	"antipode/regions/secret"
 )
 
 // AlgorithmSymmetric is the encryption algorithm of symmetric keys.
@@ -136,7 +137,7 @@ func decrypt(ctx context.Context, r *Region, c *Call, in *DecryptInput) (*Decryp
 		return nil, err
 	}
 	return &DecryptOutput{
-		KeyID: v.arn, Plaintext: plaintext, EncryptionAlgorithm: AlgorithmSymmetric, KeyMaterialID: blob.MaterialID(),
+		KeyID: v.arn, Plaintext: plaintext.Reveal(), EncryptionAlgorithm: AlgorithmSymmetric, KeyMaterialID: blob.MaterialID(),
 	}, nil
 }
 
@@ -222,8 +223,8 @@ func reEncrypt(ctx context.Context, r *Region, c *Call, in *ReEncryptInput) (*Re
 	if err != nil {
 		return nil, err
 	}
-	defer clear(plaintext)
-	sealed, err := r.seal(ctx, c, destination, in.DestinationEncryptionContext, plaintext)
+	defer plaintext.Zero()
+	sealed, err := r.seal(ctx, c, destination, in.DestinationEncryptionContext, plaintext.Reveal())
 	if err != nil {
 		return nil, err
 	}
@@ -301,13 +302,14 @@ func (r *Region) seal(ctx context.Context, c *Call, v *view, ec encctx.Context, 
 	return blob, contextError(err)
 }
 
-func (r *Region) open(ctx context.Context, c *Call, v *view, blob ciphertext.Blob, ec encctx.Context) (plaintext []byte, err error) {
+func (r *Region) open(ctx context.Context, c *Call, v *view, blob ciphertext.Blob, ec encctx.Context) (plaintext secret.Bytes, err error) {
 	err = r.withMaterial(ctx, c, v, blob.MaterialID(), func(key ciphertext.KeyHandle) error {
-		plaintext, err = r.sealer.Open(ctx, key, blob, ec)
+		opened, err := r.sealer.Open(ctx, key, blob, ec)
+		plaintext = secret.Of(opened)
 		return err
 	})
 	if errors.Is(err, ciphertext.ErrInvalid) {
-		return nil, &Error{Code: CodeInvalidCiphertext}
+		return secret.Bytes{}, &Error{Code: CodeInvalidCiphertext}
 	}
 	return plaintext, contextError(err)
 }

@@ -40,7 +40,6 @@ const (
 	KindPlan      RecordKind = "hierarchy-plan"
 	KindTokenKey  RecordKind = "token-key"
 	KindAuditHead RecordKind = "audit-head"
-	KindTombstone RecordKind = "tombstone"
 	KindSourceEx  RecordKind = "exchange-source"
 	KindRecovery  RecordKind = "recovery"
 	KindDestEx    RecordKind = "exchange-destination"

@@ -65,14 +65,14 @@ type Replicator interface {
 
 // ReplicaOrder is a ReplicateKey request that this Region has admitted.
 type ReplicaOrder struct {
-	Account     string
-	KeyID       string
-	Region      string // destination
-	Principal   string // ARN of the caller
-	Policy      string // of the replica, JSON
-	Description string // of the replica
-	Tags        []Tag  // of the replica
-	RequestID   string
+	Account     string `cbor:"1,keyasint"`
+	KeyID       string `cbor:"2,keyasint"`
+	Region      string `cbor:"3,keyasint"` // destination
+	Principal   string `cbor:"4,keyasint"` // ARN of the caller
+	Policy      string `cbor:"5,keyasint"` // of the replica, JSON
+	Description string `cbor:"6,keyasint"` // of the replica
+	Tags        []Tag  `cbor:"7,keyasint"` // of the replica
+	RequestID   string `cbor:"8,keyasint"`
 }
 
 // HierarchyRecord is the record that holds the Region's own wrapped keys.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/gorilla/mux"
 	"golang.org/x/sys/unix"
 
+	"antipode/regions/audit"
 	"antipode/regions/canon"
 	"antipode/regions/roster"
 )
@@ -232,14 +234,43 @@ func trust(ctx context.Context, n *node, body []byte) (regionAnswer, error) {
 		return regionAnswer{}, errors.New("a Region does not enrol itself")
 	}
 	e.Limits = req.Limits
-	if held, err := n.region.Roster().Entry(e.Region); err == nil && held.Version >= e.Version {
-		e.Version = held.Version + 1 // the limits are this Region's own, and a change of theirs counts too
-	}
-	if err := n.region.Enrol(ctx, e); err != nil {
+	n.numberEntry(&e)
+	err = n.region.Audited(ctx, audit.Event{
+		EventName: "EnrolRegion", EventType: audit.TypeServiceEvent,
+		UserIdentity:        audit.UserIdentity{InvokedBy: "operator"},
+		ServiceEventDetails: enrolment(e, fingerprint),
+	}, func(*audit.Event) error { return n.region.Enrol(ctx, e) })
+	if err != nil {
 		return regionAnswer{}, err
 	}
 	n.log.Info().Str("peer", e.Region).Str("fingerprint", fingerprint).Time("at", n.region.Now()).Msg("region enrolled")
 	return describeEntry(e)
+}
+
+// numberEntry gives an entry, and the keys that are new in it, this Region's own next version. The version that came
+// along is not covered by the fingerprint, and limits are this Region's own, so their change counts too.
+func (n *node) numberEntry(e *roster.Entry) {
+	held, err := n.region.Roster().Entry(e.Region)
+	if err != nil {
+		held = roster.Entry{}
+	}
+	e.Version = held.Version + 1
+	for i := range e.RSKs {
+		e.RSKs[i].Since = e.Version
+		for _, have := range held.RSKs {
+			if bytes.Equal(have.SPKI, e.RSKs[i].SPKI) && have.State == e.RSKs[i].State {
+				e.RSKs[i].Since = have.Since
+			}
+		}
+	}
+}
+
+func enrolment(e roster.Entry, fingerprint string) (f audit.Fields) {
+	f.Str("region", e.Region)
+	f.Str("endpoint", e.Endpoint)
+	f.Str("fingerprint", fingerprint)
+	f.Strs("accounts", e.Limits.Accounts)
+	return f
 }
 
 // plain is a fingerprint without what people put between its groups.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"slices"
@@ -31,7 +30,7 @@ func ensureAdministrator(ctx context.Context, path, account string, nodes []*nod
 	for _, n := range nodes {
 		known, err := n.region.Directory().Resolve(ctx, profile.AccessKeyID)
 		if err == nil && known.ARN == user.ARN() && known.Administrator &&
-			subtle.ConstantTimeCompare(known.Secret.Reveal(), profile.Secret.Reveal()) == 1 {
+			known.Secret.Equal(profile.Secret) {
 			continue
 		}
 		if err := n.region.PutIdentity(ctx, user, profile.AccessKeyID, profile.Secret.Reveal()); err != nil {

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"antipode/regions/secret"
 )
 
 // ErrSecret says that what was sealed is not the secret of an access key.
@@ -50,26 +52,26 @@ func NewAccessKey(ctx context.Context, random io.Reader, sealer Sealer, u User, 
 	}
 	// 80 random bits in the id make it unique, 240 in the secret make it unguessable.
 	id := idPrefix + base32.NewEncoding(idAlphabet).EncodeToString(raw[:10])
-	secret := base64.StdEncoding.AppendEncode(nil, raw[10:])
+	value := base64.StdEncoding.AppendEncode(nil, raw[10:])
 	clear(raw[:])
-	k, err := SealAccessKey(ctx, sealer, u, id, secret, created)
+	k, err := SealAccessKey(ctx, sealer, u, id, value, created)
 	if err != nil {
 		return AccessKey{}, Secret{}, err
 	}
-	return k, secretOf(secret), nil
+	return k, secret.Of(value), nil
 }
 
 // SealAccessKey makes an active access key of an id and a secret that are there already: the same credentials work in
 // every Region, and each Region seals them for itself. It returns an error that wraps [ErrInvalid] for an id or a secret
 // of another form.
-func SealAccessKey(ctx context.Context, sealer Sealer, u User, id string, secret []byte, created int64) (AccessKey, error) {
+func SealAccessKey(ctx context.Context, sealer Sealer, u User, id string, value []byte, created int64) (AccessKey, error) {
 	if err := u.Validate(); err != nil {
 		return AccessKey{}, err
 	}
-	if !ValidAccessKeyID(id) || !validSecret(secret) {
+	if !ValidAccessKeyID(id) || !validSecret(value) {
 		return AccessKey{}, fmt.Errorf("%w: not an access key", ErrInvalid)
 	}
-	sealed, err := sealer.Seal(ctx, row(u.Account, u.Name, id), secret)
+	sealed, err := sealer.Seal(ctx, row(u.Account, u.Name, id), value)
 	if err != nil {
 		return AccessKey{}, fmt.Errorf("seal access key: %w", err)
 	}
@@ -83,14 +85,14 @@ func (k AccessKey) Open(ctx context.Context, sealer Sealer) (Secret, error) {
 	if err != nil {
 		return Secret{}, fmt.Errorf("open access key %s: %w", k.ID, err)
 	}
-	secret, err := sealer.Open(ctx, row(account, name, k.ID), k.SealedSecret)
+	value, err := sealer.Open(ctx, row(account, name, k.ID), k.SealedSecret)
 	if err != nil {
 		return Secret{}, fmt.Errorf("open access key %s: %w", k.ID, err)
 	}
-	if !validSecret(secret) {
+	if !validSecret(value) {
 		return Secret{}, fmt.Errorf("open access key %s: %w", k.ID, ErrSecret)
 	}
-	return secretOf(secret), nil
+	return secret.Of(value), nil
 }
 
 // row names the row that a sealed secret belongs to: each part after its length, so that no two rows have one name. A

@@ -18,6 +18,7 @@ import (
 
 	"antipode/regions/identity"
 	"antipode/regions/keyring"
+	secretpkg "antipode/regions/secret"
 	"antipode/softhsm/softhsmtest"
 )
 
@@ -211,7 +212,7 @@ func TestSecretsDontPrint(t *testing.T) {
 			t.Errorf("the secret was printed: %s", name)
 		}
 	}
-	if _, err := stdjson.Marshal(secret); !errors.Is(err, identity.ErrMarshal) {
+	if _, err := stdjson.Marshal(secret); !errors.Is(err, secretpkg.ErrMarshal) {
 		t.Errorf("encoding/json: %v", err)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"antipode/regions/secret"
 )
 
 // maxCredentials bounds the credentials file, in bytes.
@@ -154,7 +156,7 @@ func parseCredentials(text []byte) ([]Profile, error) {
 			if p.Secret.Reveal() != nil || !validSecret(value) {
 				return nil, fmt.Errorf("%w: line %d: not a secret access key, or a second one", ErrInvalid, number)
 			}
-			p.Secret = secretOf(bytes.Clone(value))
+			p.Secret = secret.Of(bytes.Clone(value))
 		}
 	}
 	for _, p := range profiles {
