@@ -56,12 +56,18 @@ type pair struct {
 	dir   string
 	ports map[string]int // API
 	peers map[string]int
+	timed bool // no steps are written down
 }
 
 // newPair makes two Regions that trust each other, and stops them again.
-func newPair(t *testing.T) *pair {
+func newPair(t testing.TB) *pair {
 	t.Helper()
-	p := &pair{dir: softhsmtest.Dir(t)}
+	return newPairIn(t, softhsmtest.Dir(t))
+}
+
+func newPairIn(t testing.TB, dir string) *pair {
+	t.Helper()
+	p := &pair{dir: dir}
 	p.choosePorts(t)
 	for _, name := range []string{home, away} {
 		if _, err := softhsm.Create(t.Context(), filepath.Join(p.dir, name, "token"), "antipode-"+name); err != nil {
@@ -79,7 +85,7 @@ func newPair(t *testing.T) *pair {
 	return p
 }
 
-func (p *pair) choosePorts(t *testing.T) {
+func (p *pair) choosePorts(t testing.TB) {
 	t.Helper()
 	p.ports, p.peers = map[string]int{}, map[string]int{}
 	for _, name := range []string{home, away} {
@@ -87,7 +93,7 @@ func (p *pair) choosePorts(t *testing.T) {
 	}
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -108,7 +114,7 @@ func freePort(t *testing.T) int {
 func (p *pair) config(name string) string { return filepath.Join(p.dir, name, "config.yaml") }
 
 // configure writes a Region's configuration for where its folder is now.
-func (p *pair) configure(t *testing.T, name string) {
+func (p *pair) configure(t testing.TB, name string) {
 	t.Helper()
 	dir := filepath.Join(p.dir, name)
 	made, err := softhsm.Open(filepath.Join(dir, "token"))
@@ -127,7 +133,7 @@ func (p *pair) configure(t *testing.T, name string) {
 
 // copy returns a copy of the pair's folder, which can be crashed without touching the original. It has the original's
 // addresses, which the two Regions know of each other, so only one of all copies can run at a time.
-func (p *pair) copy(t *testing.T) *pair {
+func (p *pair) copy(t testing.TB) *pair {
 	t.Helper()
 	c := &pair{dir: softhsmtest.Dir(t), ports: p.ports, peers: p.peers}
 	run(t, "cp", "-a", p.dir+"/.", c.dir)
@@ -137,7 +143,7 @@ func (p *pair) copy(t *testing.T) *pair {
 	return c
 }
 
-func (p *pair) trust(t *testing.T, into, other string) {
+func (p *pair) trust(t testing.TB, into, other string) {
 	t.Helper()
 	shown := map[string]string{}
 	for line := range strings.Lines(run(t, binary, "region", "show", "--socket", p.socket(other))) {
@@ -160,11 +166,14 @@ type server struct {
 }
 
 // start runs a Region; crash is "before:N", "after:N" or "". It returns when the Region serves or has ended.
-func (p *pair) start(t *testing.T, name, crash string) *server {
+func (p *pair) start(t testing.TB, name, crash string) *server {
 	t.Helper()
 	s := &server{name: name, log: filepath.Join(p.dir, name, "server.log"), exited: make(chan struct{})}
 	s.cmd = exec.CommandContext(t.Context(), binary, "serve", "--config", p.config(name), "--log-level", "info")
-	s.cmd.Env = append(os.Environ(), "ANTIPODE_CRASH="+crash, "ANTIPODE_STEPS="+p.steps(name))
+	s.cmd.Env = append(os.Environ(), "ANTIPODE_CRASH="+crash)
+	if !p.timed {
+		s.cmd.Env = append(s.cmd.Env, "ANTIPODE_STEPS="+p.steps(name))
+	}
 	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -202,7 +211,7 @@ func (s *server) tail() string {
 }
 
 // stop ends the Region in good order.
-func (s *server) stop(t *testing.T) {
+func (s *server) stop(t testing.TB) {
 	t.Helper()
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Fatal(err)
@@ -213,7 +222,7 @@ func (s *server) stop(t *testing.T) {
 	}
 }
 
-func (s *server) wait(t *testing.T) {
+func (s *server) wait(t testing.TB) {
 	t.Helper()
 	select {
 	case <-s.exited:
@@ -223,7 +232,7 @@ func (s *server) wait(t *testing.T) {
 }
 
 // client returns an ordinary AWS client of a Region that does not retry.
-func (p *pair) client(t *testing.T, name string) *kms.Client {
+func (p *pair) client(t testing.TB, name string) *kms.Client {
 	t.Helper()
 	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithRegion(name), config.WithSharedCredentialsFiles(
 		[]string{filepath.Join(p.dir, "credentials")}), config.WithSharedConfigFiles([]string{}))
@@ -236,7 +245,7 @@ func (p *pair) client(t *testing.T, name string) *kms.Client {
 	})
 }
 
-func run(t *testing.T, name string, args ...string) string {
+func run(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	var stderr strings.Builder
 	cmd := exec.CommandContext(t.Context(), name, args...)
