@@ -76,6 +76,8 @@ func apiError(e SourceExchange) error {
 	case wire.CodeNoCommonSuite:
 		return regions.Errorf(regions.CodeUnsupportedOperation,
 			"The tokens of the two Regions have no key exchange in common: %s", e.Message)
+	case wire.CodeExchangeLost:
+		return regions.Errorf(regions.CodeDependencyTimeout, "The Region %s was restarted. Nothing was changed; try again.", e.Order.Region)
 	case wire.CodeBusy:
 		return regions.Errorf(regions.CodeLimitExceeded, "The Region %s has too many replications open. Try again.", e.Order.Region)
 	case regions.CodeAccessDenied, regions.CodeAlreadyExists, regions.CodeLimitExceeded, regions.CodeUnsupportedOperation,

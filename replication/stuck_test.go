@@ -139,3 +139,20 @@ func TestRepeatedAtOnce(t *testing.T) {
 	checkReplicated(t, a, b, key)
 	checkClean(t, a, b)
 }
+
+// An offer that the transport repeated, and whose first copy's RAKB is gone, is no internal error: nothing was made.
+func TestFirstOfferLost(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w, a, b := twoRegions(t)
+	key := a.CreateKey(ctx)
+	w.Net.Carry(once(wire.TypeOffer, func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+		if _, err := deliver(m.Data); err != nil {
+			return nil, err
+		}
+		b.Restart(t)
+		return deliver(m.Data)
+	}))
+	wantCode(t, a.Replicate(ctx, key, ireland), regions.CodeDependencyTimeout)
+	checkAbsent(t, a, b, key)
+}
