@@ -146,8 +146,8 @@ func TestInit(t *testing.T) {
 	}
 }
 
-// An init that is killed at any moment can be repeated, and ends with a Region that serves and a token that holds no more
-// than one that was made undisturbed.
+// An init that is killed at any moment can be repeated, and ends with a Region that serves and a token that holds what
+// one holds that was made undisturbed, and at most one piece of waste for each kill.
 func TestInitKilled(t *testing.T) {
 	t.Parallel()
 	random := newRandom(t)
@@ -177,8 +177,10 @@ func TestInitKilled(t *testing.T) {
 		}
 		credentials := filepath.Join(s.dir, "credentials")
 		s.init(t, "--credentials", credentials)
-		if got := s.objects(t); len(got) != want {
-			t.Errorf("round %d: %d objects on the token, want %d", round, len(got), want)
+		// SoftHSM writes a new object in several steps, so a kill inside C_GenerateKey can leave a file that is no
+		// object yet and that no id names. That there are no two objects of one id, serving will show.
+		if got := len(s.objects(t)); got < want || got > want+early {
+			t.Errorf("round %d: %d objects on the token after %d kills, want %d", round, got, early, want)
 		}
 		p := launch(t, "serve", "--config", s.config)
 		if err := p.waitReady(); err != nil {
