@@ -13,7 +13,7 @@ while read -r dir pkg; do
 		targets=$((targets + 1))
 		echo "fuzz: $pkg $name ${FUZZTIME:=10s}"
 		# -run=NONE: the seeds run in 'make test' already.
-		go test -run='^$' -fuzz="^$name\$" -fuzztime="$FUZZTIME" "$pkg" || failed=$((failed + 1))
+		go test -run='^$' -fuzz="^$name\$" -fuzztime="$FUZZTIME" -fuzzminimizetime=10x "$pkg" || failed=$((failed + 1))
 	done
 done < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}} {{.ImportPath}}{{end}}' "$@" | sed '/^$/d')
 if [ "$targets" = 0 ]; then
