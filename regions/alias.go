@@ -148,7 +148,7 @@ type AliasListEntry struct {
 	LastUpdatedDate awstime.Timestamp `json:"LastUpdatedDate"`
 }
 
-func (in *ListAliasesInput) validate() error { return validateLimit(in.Limit, 100) }
+func (in *ListAliasesInput) validate() error { return validatePage(in.Limit, 100, in.Marker) }
 
 func listAliases(ctx context.Context, r *Region, c *Call, in *ListAliasesInput) (*ListAliasesOutput, error) {
 	limit := limitOr(in.Limit, 50)

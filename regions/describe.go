@@ -142,7 +142,7 @@ type KeyListEntry struct {
 	KeyID  string `json:"KeyId"`
 }
 
-func (in *ListKeysInput) validate() error { return validateLimit(in.Limit, 1000) }
+func (in *ListKeysInput) validate() error { return validatePage(in.Limit, 1000, in.Marker) }
 
 func listKeys(ctx context.Context, r *Region, c *Call, in *ListKeysInput) (*ListKeysOutput, error) {
 	if err := r.admitAccount(ctx, c, "ListKeys"); err != nil {
@@ -190,11 +190,13 @@ func decodeMarker(marker string) (string, error) {
 	return string(name), nil
 }
 
-func validateLimit(limit *int, most int) error {
-	if limit == nil {
-		return nil
+func validatePage(limit *int, most int, marker string) error {
+	if limit != nil {
+		if err := checkRange(*limit, "limit", 1, most); err != nil {
+			return err
+		}
 	}
-	return checkRange(*limit, "limit", 1, most)
+	return checkLength(marker, "marker", len(marker), 0, 1024)
 }
 
 func limitOr(limit *int, otherwise int) int {

@@ -57,7 +57,32 @@ func (r *Region) CheckReplica(ctx context.Context, p Replica) error {
 	if len(p.Tags) > 0 {
 		actions = append(actions, "TagResource")
 	}
-	return r.mayCreate(ctx, p, actions)
+	if err := r.mayCreate(ctx, p, actions); err != nil {
+		return err
+	}
+	return r.checkFree(ctx, p)
+}
+
+// checkFree returns AlreadyExistsException if the key id is taken, by anything but a reservation for the same source.
+func (r *Region) checkFree(ctx context.Context, p Replica) error {
+	return r.cfg.Store.View(ctx, func(rd Reader) error {
+		taken, err := List[Key](ctx, rd, r.ring, Query{Kind: KindKey, Ref: p.KeyID, Limit: 2})
+		if err != nil {
+			return err
+		}
+		for _, k := range taken {
+			reserved := k.MultiRegion != nil && k.MultiRegion.State == nil && k.MultiRegion.Source == p.Source
+			if k.Account != p.Account || !reserved {
+				return r.taken(p.KeyID)
+			}
+		}
+		return nil
+	})
+}
+
+func (r *Region) taken(keyID string) *Error {
+	return Errorf(CodeAlreadyExists, "The key %s already exists in %s. You can create only one replica of each primary key in each AWS Region.",
+		keyID, r.cfg.Name)
 }
 
 func hasKeyType(c hsmbackend.Capabilities, kt hsmbackend.KeyType) bool {
@@ -95,8 +120,7 @@ func (r *Region) Reserve(ctx context.Context, tx Tx, p Replica) error {
 		return err
 	}
 	if len(taken) > 0 {
-		return Errorf(CodeAlreadyExists, "The key %s already exists in %s. You can create only one replica of each primary key in each AWS Region.",
-			p.KeyID, r.cfg.Name)
+		return r.taken(p.KeyID)
 	}
 	document := p.Policy
 	if document == "" {

@@ -11,6 +11,8 @@ import (
 	"antipode/hsmbackend"
 	"antipode/regions"
 	"antipode/regions/audit"
+	"antipode/regions/canon"
+	"antipode/regions/cose"
 	"antipode/regions/keyring"
 	"antipode/regions/keyset"
 	"antipode/replication/wire"
@@ -250,8 +252,16 @@ func (n *Node) finish(ctx context.Context, e SourceExchange, r *wire.Receipt, m4
 	if err != nil {
 		return e, err
 	}
-	if err := r.Answers(e.M3, t, accept); err != nil {
+	err = r.Answers(e.M3, t, accept)
+	if err == nil {
+		err = holdsState(r, t)
+	}
+	if err != nil {
 		return e, fmt.Errorf("%w: %w", errLater, n.refuseUnsigned(ctx, e.Order.Region, err))
+	}
+	// The receipt is on record before anything rests on it; a repeat after a crash is recorded again.
+	if err := n.logReceipt(ctx, e.Order.Account, e.Order.KeyID, e.Order.Region, e.ID, m4); err != nil {
+		return e, err
 	}
 	done := e
 	done.Step, done.M4, done.Due = StepFinished, m4, 0
@@ -261,7 +271,23 @@ func (n *Node) finish(ctx context.Context, e SourceExchange, r *wire.Receipt, m4
 	if err != nil {
 		return e, err
 	}
-	return saved, n.logReceipt(ctx, e.Order.Account, e.Order.KeyID, e.Order.Region, e.ID, m4)
+	return saved, nil
+}
+
+// holdsState returns [wire.ErrMismatch] unless the receipt is for the shared state that was sent.
+func holdsState(r *wire.Receipt, t *wire.Transfer) error {
+	payload, err := cose.Unverified(t.State, keyset.TypeState) // this Region's own
+	if err != nil {
+		return err
+	}
+	var sent keyset.State
+	if err := canon.Unmarshal(payload, &sent); err != nil {
+		return err
+	}
+	if r.Epoch != sent.Epoch || r.Sequence != sent.Sequence {
+		return fmt.Errorf("%w: receipt of another shared state", wire.ErrMismatch)
+	}
+	return nil
 }
 
 // logReceipt records a receipt in the audit log; both Regions do.

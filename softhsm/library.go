@@ -37,7 +37,7 @@ func Module() (string, error) {
 			return "", fmt.Errorf("%s=%s is not an absolute path", ModuleEnv, p)
 		}
 		if _, err := os.Stat(p); err != nil { //nolint:gosec // the operator names the module
-			return "", fmt.Errorf("%s: %w", ModuleEnv, err)
+			return "", fmt.Errorf("%s: %w: %w", ModuleEnv, err, ErrNotInstalled)
 		}
 		return p, nil
 	}

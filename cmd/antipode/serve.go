@@ -56,11 +56,11 @@ func runServe(ctx context.Context, cfg config, log zerolog.Logger, ready func(ne
 	log = log.With().Str("region", cfg.Region).Logger()
 	n, err := openNode(ctx, cfg.node(log))
 	if err != nil {
-		return err
+		return unlessStopped(ctx, err, log)
 	}
 	defer func() { err = errors.Join(err, n.close()) }()
 	if err := enrolSelf(ctx, n, cfg.PeerEndpoint); err != nil {
-		return err
+		return unlessStopped(ctx, err, log)
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.PeerListen)
 	if err != nil {

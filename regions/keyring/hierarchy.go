@@ -85,9 +85,16 @@ func ensureKEK(ctx context.Context, token hsmbackend.Token, id hsmbackend.ID, la
 }
 
 func ensureSigner(ctx context.Context, token hsmbackend.Token, id hsmbackend.ID, label string) error {
-	_, err := token.FindToken(ctx, hsmbackend.ClassPrivate, id)
+	ref, err := token.FindToken(ctx, hsmbackend.ClassPrivate, id)
+	if err == nil {
+		_, err = token.PublicKey(ctx, ref)
+	}
 	if err == nil || !errors.Is(err, hsmbackend.ErrObjectNotFound) {
 		return err
+	}
+	// A crash inside the token's key-pair generation can leave one half without the other.
+	if err := token.Destroy(ctx, hsmbackend.KeyRef{ID: id, Class: hsmbackend.ClassPrivate}); err != nil {
+		return fmt.Errorf("clear what is left of %s: %w", label, err)
 	}
 	_, _, err = token.GenerateKeyPair(ctx, hsmbackend.ECP384, hsmbackend.Attributes{
 		Label: label, Token: true, ID: id, Usage: hsmbackend.UsageSign,
