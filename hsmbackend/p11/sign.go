@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"encoding/asn1"
+	"errors"
 	"math/big"
 
 	"github.com/ThalesGroup/crypto11"
@@ -80,10 +81,18 @@ func (k *call) signToken(id hsmbackend.ID, digest []byte) ([]byte, error) {
 	der, err := k.c.signDER(id, digest)
 	if rv, ok := rvOf(err); ok {
 		if ft, _ := classify(rv); ft == fateSession {
-			// crypto11 has put the dead session back into its pool.
+			// crypto11 has put the dead session back into its pool. Its context can be replaced only while the login lives,
+			// since a new one logs in: with a login that is gone the connection is re-opened, which tries a PIN once.
+			switch k.c.probe(k.s) {
+			case fateFine:
+			case fateModule:
+				return nil, ck("C_Sign", pkcs11.Error(pkcs11.CKR_USER_NOT_LOGGED_IN))
+			case fateSession, fateProbe:
+				return nil, ck("C_Sign", err)
+			}
 			k.t.cfg.Log.Warn().Str("op", "sign").Uint("rv", rv).Msg("crypto11 session lost")
 			if err := k.c.renewSigners(); err != nil {
-				return nil, ck("renew crypto11", err)
+				return nil, k.t.refusedPIN(k.c, ck("renew crypto11", err))
 			}
 			der, err = k.c.signDER(id, digest)
 		}
@@ -92,6 +101,18 @@ func (k *call) signToken(id hsmbackend.ID, digest []byte) ([]byte, error) {
 		return nil, ck("C_Sign", err)
 	}
 	return rawSignature(der)
+}
+
+// refusedPIN makes a PIN that was refused outside of reopen final too.
+func (t *Token) refusedPIN(c *conn, err error) error {
+	_, known := judge(&t.cfg.Profile, err, func() fate { return fateFine })
+	if errors.Is(known, hsmbackend.ErrPIN) {
+		t.mu.Lock()
+		t.refused = known
+		t.mu.Unlock()
+		c.breakUp()
+	}
+	return err
 }
 
 func (c *conn) signDER(id hsmbackend.ID, digest []byte) ([]byte, error) {
