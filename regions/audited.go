@@ -103,11 +103,11 @@ func (r *Region) checkAuditHead(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look for the audit log's head: %w", err)
 	}
-	if !holds {
-		return fmt.Errorf("the audit log does not hold record %d as the store knows it: records were removed or altered, "+
-			"or the log of another time or Region is in place", head.Sequence)
+	if holds {
+		return r.checkCommits(ctx, head.Sequence)
 	}
-	return nil
+	return fmt.Errorf("the audit log does not hold record %d as the store knows it: records were removed or altered, "+
+		"or the log of another time or Region is in place", head.Sequence)
 }
 
 // checkFresh refuses a store that has lost the audit log's head: every commit after Init writes it.
@@ -124,6 +124,42 @@ func (r *Region) checkFresh(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// checkCommits starts recovery if the audit log shows a change that was answered and that the store does not have. A
+// commit keeps the log's head of that moment, which includes the change's own intent; so an intent after the store's
+// head whose outcome is a success is one whose commit was lost: the store was rolled back.
+func (r *Region) checkCommits(ctx context.Context, head uint64) error {
+	lost := uint64(0)
+	err := r.cfg.Audit.Since(ctx, head, func(rec *audit.Record) error {
+		if rec.Kind != audit.KindOutcome || rec.Intent <= head || lost != 0 {
+			return nil
+		}
+		e, err := audit.DecodeEvent(rec.Event)
+		if err != nil {
+			return err
+		}
+		if e.ErrorCode == "" && e.EventName != "BackupRegion" { // which commits nothing
+			lost = rec.Seq
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("compare the store with the audit log: %w", err)
+	}
+	if lost == 0 || r.Recovering() {
+		return nil
+	}
+	r.cfg.Log.Error().Str("region", r.cfg.Name).Uint64("record", lost).
+		Msg("the store lacks a change that the audit log has: it was rolled back")
+	err = r.Update(ctx, func(tx Tx) error {
+		return Put(ctx, tx, r.ring, Recovery{Region: r.cfg.Name, Since: r.Now().UnixMilli()})
+	})
+	if err != nil {
+		return err
+	}
+	r.recovering.Store(true)
+	return nil
 }
 
 // Audited is for changes that another Region asks for: it writes the intent, runs fn, and writes the outcome. e needs

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"antipode/hsmbackend"
 	"antipode/regions/keyring"
 	"antipode/regions/policy"
 )
@@ -200,6 +201,9 @@ func (r *Region) makeKey(ctx context.Context, k Key, document string, multiRegio
 		m, err = r.ring.Generate(ctx, m)
 	}
 	if err != nil {
+		if m.Object != (hsmbackend.ID{}) {
+			r.abandon(ctx, k, m)
+		}
 		return err
 	}
 	k.Current = m.ID
@@ -208,12 +212,31 @@ func (r *Region) makeKey(ctx context.Context, k Key, document string, multiRegio
 			return err
 		}
 	}
-	return r.Update(ctx, func(tx Tx) error {
+	err = r.Update(ctx, func(tx Tx) error {
 		if err := r.putNew(ctx, tx, k, document, m); err != nil {
 			return err
 		}
 		return tx.Delete(ctx, TokenKey{Account: k.Account, KeyID: k.KeyID}.RecordKey())
 	})
+	if err != nil {
+		r.abandon(ctx, k, m)
+	}
+	return err
+}
+
+// abandon takes from the token what was made for a key that could not be committed. A commit that reported an error may
+// have happened all the same, so an object on the token goes only if the store says that there is no such key; what
+// can't be settled now is settled when the Region opens again.
+func (r *Region) abandon(ctx context.Context, k Key, m keyring.Material) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
+	defer cancel()
+	err := r.ring.Evict(ctx, m.ID)
+	if k.Storage == keyring.StorageToken && err == nil {
+		err = r.settleTokenKey(ctx, TokenKey{Account: k.Account, KeyID: k.KeyID, Object: m.Object})
+	}
+	if err != nil {
+		r.cfg.Log.Error().Err(err).Str("key", k.KeyID).Msg("a key that was not made leaves something on the token")
+	}
 }
 
 func (r *Region) putNew(ctx context.Context, tx Tx, k Key, document string, materials ...keyring.Material) error {

@@ -44,6 +44,10 @@ func scheduleKeyDeletion(ctx context.Context, r *Region, c *Call, in *ScheduleKe
 	if err := r.admit(ctx, c, v); err != nil {
 		return nil, err
 	}
+	if r.Recovering() && v.key.MultiRegion != nil {
+		// Its list of replicas may be short, and a primary must wait for all of them.
+		return nil, errRecovering(r.cfg.Name)
+	}
 	k, err := r.changeKey(ctx, c, v, func(k *Key) error {
 		k.PendingDays = uint8(window) //nolint:gosec // 7 to 30
 		if r.waitsForReplicas(*k) {

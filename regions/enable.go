@@ -39,6 +39,7 @@ func (r *Region) switchKey(ctx context.Context, c *Call, keyID string, to KeySta
 // then. If the key is not usable afterwards, every copy of its material on the token is destroyed before it returns.
 func (r *Region) changeKey(ctx context.Context, c *Call, v *view, change func(*Key) error) (Key, error) {
 	var k Key
+	var materials []MaterialRecord
 	err := r.Update(ctx, func(tx Tx) (err error) {
 		if k, err = Get[Key](ctx, tx, r.ring, v.key.RecordKey()); err != nil {
 			return err
@@ -49,13 +50,17 @@ func (r *Region) changeKey(ctx context.Context, c *Call, v *view, change func(*K
 		if err := change(&k); err != nil {
 			return err
 		}
+		// Those of this moment: a replica's may have come since v was read.
+		if materials, err = List[MaterialRecord](ctx, tx, r.ring, Query{Kind: KindMaterial, Account: k.Account, ID: k.KeyID}); err != nil {
+			return err
+		}
 		return Put(ctx, tx, r.ring, k)
 	})
 	if err != nil {
 		return k, err
 	}
 	if checkState("Decrypt", k.State, v.arn) != nil {
-		return k, r.evict(ctx, v)
+		return k, r.evict(ctx, materials)
 	}
 	return k, nil
 }

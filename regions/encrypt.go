@@ -369,12 +369,12 @@ func (r *Region) tryMaterial(ctx context.Context, v *view, m keyring.Material, f
 }
 
 // evict destroys every working copy and derived key of a key on the token before it returns.
-func (r *Region) evict(ctx context.Context, v *view) error {
+func (r *Region) evict(ctx context.Context, materials []MaterialRecord) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
 	defer cancel()
 	var errs []error
-	for id := range v.materials {
-		errs = append(errs, r.ring.Evict(ctx, id), r.sealer.Evict(ctx, id))
+	for _, m := range materials {
+		errs = append(errs, r.ring.Evict(ctx, m.ID), r.sealer.Evict(ctx, m.ID))
 	}
 	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package regions
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -27,14 +28,15 @@ type Authenticator interface {
 	VerifyMAC(ctx context.Context, data, mac []byte) error
 }
 
-// macInput is "antipode/record/1" and then kind, account, id, sub and body, each after its u32 length.
+// macInput is "antipode/record/1" and then SHA-256 over kind, account, id, sub and body, each after its u32 length. The
+// token is given a digest because a body may be longer than what a token takes at once.
 func macInput(key RecordKey, body []byte) []byte {
-	out := []byte("antipode/record/1")
+	h := sha256.New()
 	for _, part := range [][]byte{[]byte(key.Kind), []byte(key.Account), []byte(key.ID), []byte(key.Sub), body} {
-		out = binary.BigEndian.AppendUint32(out, uint32(len(part))) //nolint:gosec // the store refuses larger bodies
-		out = append(out, part...)
+		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part)))) //nolint:gosec // the store refuses larger bodies
+		h.Write(part)
 	}
-	return out
+	return h.Sum([]byte("antipode/record/1"))
 }
 
 // Put authenticates a body and writes it.

@@ -55,6 +55,11 @@ func (r *Region) Recovering() bool { return r.recovering.Load() }
 // ErrRecovering is answered when a Region that recovers is asked for, or told of, a shared change.
 var ErrRecovering = errors.New("the Region recovers from an older state of its store")
 
+func errRecovering(region string) *Error {
+	return Errorf(CodeInvalidState, "Region %s recovers from an older state of its store and changes no multi-Region key "+
+		"until its operator ends the recovery.", region)
+}
+
 // EndRecovery ends the recovery on its operator's word: he has seen to it that what the backup lacks is known.
 func (r *Region) EndRecovery(ctx context.Context) error {
 	err := r.Update(ctx, func(tx Tx) error { return tx.Delete(ctx, Recovery{Region: r.cfg.Name}.RecordKey()) })

@@ -236,15 +236,27 @@ func (r *Region) Close(ctx context.Context) error {
 // sweepEvery is how often idle derived keys are looked for.
 const sweepEvery = 5 * time.Second
 
-// Run does the Region's background work until ctx ends: derived keys whose time is over leave the token.
+// keepHeadEvery is after how many sweeps the store keeps the audit log's head, if there was no commit: every minute.
+const keepHeadEvery = 12
+
+// Run does the Region's background work until ctx ends: derived keys whose time is over leave the token, and the store
+// keeps the audit log's head.
 func (r *Region) Run(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	for {
+	kept := r.cfg.Audit.Durable()
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		}
+		if head := r.cfg.Audit.Durable(); n%keepHeadEvery == 0 && head != kept {
+			// The store keeps the audit log's head with each commit, and this is one that keeps nothing else.
+			if err := r.Update(ctx, func(Tx) error { return nil }); err != nil && ctx.Err() == nil {
+				r.cfg.Log.Error().Err(err).Msg("keep the audit log's head")
+			}
+			kept = head
 		}
 		if err := r.sealer.Sweep(ctx); err != nil && ctx.Err() == nil {
 			r.cfg.Log.Error().Err(err).Msg("destroy idle derived keys")

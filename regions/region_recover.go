@@ -58,6 +58,10 @@ func readHierarchy(ctx context.Context, store Store, name string) (keyring.Hiera
 // recover finishes what a crash left in this Region alone: token objects of keys that were never committed are
 // destroyed, and the audit log's open intents are closed.
 func (r *Region) recover(ctx context.Context) error {
+	// Before the first commit, which brings the store's memory of the audit log up to date.
+	if err := r.checkAuditHead(ctx); err != nil {
+		return err
+	}
 	var left []TokenKey
 	err := r.cfg.Store.View(ctx, func(rd Reader) (err error) {
 		left, err = List[TokenKey](ctx, rd, r.ring, Query{Kind: KindTokenKey})
@@ -67,20 +71,22 @@ func (r *Region) recover(ctx context.Context) error {
 		return err
 	}
 	for _, t := range left {
-		if err := r.checkUncommitted(ctx, t); err != nil {
+		if err := r.settleTokenKey(ctx, t); err != nil {
 			return err
 		}
-		if err := r.ring.DestroyOnToken(ctx, t.Object); err != nil {
-			return fmt.Errorf("destroy what key %s left on the token: %w", t.KeyID, err)
-		}
-		if err := r.Update(ctx, func(tx Tx) error { return tx.Delete(ctx, t.RecordKey()) }); err != nil {
-			return err
-		}
-	}
-	if err := r.checkAuditHead(ctx); err != nil {
-		return err
 	}
 	return r.closeIntents(ctx)
+}
+
+// settleTokenKey destroys the token object of a key that was not committed, and then the note of it.
+func (r *Region) settleTokenKey(ctx context.Context, t TokenKey) error {
+	if err := r.checkUncommitted(ctx, t); err != nil {
+		return err
+	}
+	if err := r.ring.DestroyOnToken(ctx, t.Object); err != nil {
+		return fmt.Errorf("destroy what key %s left on the token: %w", t.KeyID, err)
+	}
+	return r.Update(ctx, func(tx Tx) error { return tx.Delete(ctx, t.RecordKey()) })
 }
 
 // checkUncommitted refuses to destroy the object of a key that is in the store: the note was deleted when the key was

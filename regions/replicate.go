@@ -61,7 +61,7 @@ func replicateKey(ctx context.Context, r *Region, c *Call, in *ReplicateKeyInput
 		return nil, Errorf(CodeUnsupportedOperation, "%s is not a multi-region primary key.", v.arn)
 	}
 	if r.Recovering() {
-		return nil, Errorf(CodeInvalidState, "Region %s recovers from a backup and changes no multi-Region key until its operator ends the recovery.", r.cfg.Name)
+		return nil, errRecovering(r.cfg.Name)
 	}
 	document, err := checkPolicy(in.Policy, v.key.Account)
 	if err != nil {

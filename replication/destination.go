@@ -292,7 +292,8 @@ func (n *Node) Recover(ctx context.Context) error {
 	for _, e := range due {
 		if e.Step == StepOffered && !e.resumed() {
 			if _, err := n.fail(ctx, e, regions.CodeDependencyTimeout, "The service stopped before the Region had answered."); err != nil {
-				return err
+				// Tick tries it again; one exchange that can't be ended keeps nobody's keys from being used.
+				n.log.Error().Err(err).Str("key", e.Order.KeyID).Msg("an unanswered offer can't be given up")
 			}
 		}
 	}

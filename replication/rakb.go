@@ -9,6 +9,9 @@ import (
 	"antipode/hsmbackend"
 )
 
+// maxRakbs bounds the RAKBs of all peers together: each is a session of the token, which the Region needs itself.
+const maxRakbs = 128
+
 // errBusy is answered when a peer has as many exchanges open as its roster entry allows.
 var errBusy = errors.New("too many exchanges are open")
 
@@ -44,7 +47,7 @@ func newRakbs(token hsmbackend.Token, steady func() time.Time) *rakbs {
 // make makes a RAKB for an exchange and returns its public point, 97 bytes.
 func (s *rakbs) make(ctx context.Context, id rakbID, limit uint64) ([]byte, error) {
 	s.mu.Lock()
-	if uint64(s.per[id.from]) >= limit { //nolint:gosec // a count
+	if uint64(s.per[id.from]) >= limit || len(s.open) >= maxRakbs { //nolint:gosec // a count
 		s.mu.Unlock()
 		return nil, errBusy
 	}

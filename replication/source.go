@@ -1,9 +1,12 @@
 package replication
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"antipode/regions"
@@ -85,7 +88,8 @@ func apiError(e SourceExchange) error {
 		regions.CodeDependencyTimeout, regions.CodeValidation:
 		return regions.Errorf(e.Code, "%s", e.Message)
 	}
-	return fmt.Errorf("replication to %s refused: %s: %s", e.Order.Region, e.Code, e.Message)
+	// A code that no Region of this version gives. What a peer says is not passed on as an error of this service.
+	return regions.Errorf(regions.CodeDependencyTimeout, "The Region %s did not take the replica. Nothing was changed.", e.Order.Region)
 }
 
 // newExchange makes the record and the Offer of a new exchange for an order.
@@ -272,7 +276,8 @@ func (n *Node) Run(ctx context.Context) {
 	}
 }
 
-// Tick does what is due now: it is Run's one step.
+// Tick does what is due now: it is Run's one step. Peers are served side by side, so that one that does not answer holds
+// up no other; of one peer's exchanges, oldest first, those after one that could not go on wait for the next step.
 func (n *Node) Tick(ctx context.Context) error {
 	errs := []error{n.dropOverdue(ctx)}
 	if n.region.Recovering() {
@@ -281,22 +286,53 @@ func (n *Node) Tick(ctx context.Context) error {
 	var due []SourceExchange
 	err := n.region.Store().View(ctx, func(rd regions.Reader) (err error) {
 		due, err = regions.List[SourceExchange](ctx, rd, n.region.Ring(), regions.Query{
-			Kind: regions.KindSourceEx, DueBy: n.region.Now().UnixMilli(), Limit: 16,
+			Kind: regions.KindSourceEx, DueBy: n.region.Now().UnixMilli(), Limit: maxDue,
 		})
 		return err
 	})
 	errs = append(errs, err)
+	slices.SortFunc(due, func(a, b SourceExchange) int { return cmp.Compare(a.Due, b.Due) })
+	byPeer := map[string][]SourceExchange{}
 	for _, e := range due {
+		byPeer[e.Order.Region] = append(byPeer[e.Order.Region], e)
+	}
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	for _, list := range byPeer {
+		wait.Go(func() {
+			if err := n.driveAll(ctx, list); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+// maxDue is how many exchanges one Tick looks at.
+const maxDue = 1024
+
+// driveAll goes on with the exchanges of one peer until one can't.
+func (n *Node) driveAll(ctx context.Context, list []SourceExchange) error {
+	for _, e := range list {
 		if !e.member() {
 			// Whoever waited for it is gone and could not give it up.
 			if _, err := n.fail(ctx, e, regions.CodeDependencyTimeout, "The Region did not answer."); err != nil {
-				errs = append(errs, err)
+				return err
 			}
 			continue
 		}
-		if _, err := n.drive(ctx, e); err != nil && !errors.Is(err, errLater) {
-			errs = append(errs, fmt.Errorf("replicate %s to %s: %w", e.Order.KeyID, e.Order.Region, err))
+		one, cancel := context.WithTimeout(ctx, answerTime)
+		_, err := n.drive(one, e)
+		cancel()
+		switch {
+		case errors.Is(err, errLater):
+			return nil
+		case err != nil:
+			return fmt.Errorf("replicate %s to %s: %w", e.Order.KeyID, e.Order.Region, err)
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }

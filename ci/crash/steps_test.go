@@ -20,7 +20,10 @@ var elsewhere = map[string]string{
 	"replication.(*Node).startAgain":    "replication: needs a RAKB that died between two messages",
 	"replication.(*Node).lose":          "replication: needs a RAKB that died between two messages",
 	"regions.(*Region).Enrol":           "one commit of one record, at enrolment",
-	"regions.(*Region).recover":         "is repeated at each start until it is done",
+	"regions.(*Region).EndRecovery":     "one commit of one record, on the operator's word",
+	"regions.(*Region).checkCommits":    "one commit of one record, found again at each start until it is made",
+	"regions.(*Region).Run":             "keeps the audit log's head, and nothing else",
+	"regions.MarkRestored":              "in a copy that is put in the store's place afterwards, or not",
 }
 
 // checkCovered compares the steps seen with the code: every function of regions and replication that commits.

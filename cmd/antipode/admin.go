@@ -65,7 +65,7 @@ func (m *mesh) startAdmin(n *node, dir string) error {
 		return errors.Join(fmt.Errorf("admin socket: %w", err), l.Close(), done())
 	}
 	server := &http.Server{
-		Handler: adminRoutes(n), ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime,
+		Handler: adminRoutes(n), ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: adminTime,
 	}
 	m.run(func() error {
 		err := server.Serve(ownerListener{l})
@@ -171,11 +171,13 @@ func adminRoutes(n *node) http.Handler {
 			adminAnswer(w, n, nil, fmt.Errorf("%q is not an absolute path", path))
 			return
 		}
-		err := n.backup(req.Context(), filepath.Clean(path))
+		err := n.asOperator(req.Context(), "BackupRegion", path, func(ctx context.Context) error {
+			return n.backup(ctx, filepath.Clean(path))
+		})
 		adminAnswer(w, n, map[string]string{"path": path}, err)
 	}).Methods(http.MethodPost)
 	r.HandleFunc("/v1/recovered", func(w http.ResponseWriter, req *http.Request) {
-		err := n.region.EndRecovery(req.Context())
+		err := n.asOperator(req.Context(), "EndRecovery", n.name, n.region.EndRecovery)
 		adminAnswer(w, n, map[string]string{"region": n.name}, err)
 	}).Methods(http.MethodPost)
 	return r
@@ -233,6 +235,9 @@ func trust(ctx context.Context, n *node, body []byte) (regionAnswer, error) {
 	if e.Region == n.name {
 		return regionAnswer{}, errors.New("a Region does not enrol itself")
 	}
+	if e.Removed {
+		return regionAnswer{}, errors.New("the entry says that its Region was removed; that is not for it to say. Nothing was changed")
+	}
 	e.Limits = req.Limits
 	n.numberEntry(&e)
 	err = n.region.Audited(ctx, audit.Event{
@@ -278,5 +283,15 @@ func plain(fingerprint string) string {
 	return strings.ToUpper(strings.NewReplacer(" ", "", "-", "", "\n", "", "\t", "").Replace(fingerprint))
 }
 
-// adminTime bounds a call of an operator's command.
-const adminTime = 30 * time.Second
+// adminTime bounds a call of an operator's command. A backup of a large store takes long.
+const adminTime = time.Hour
+
+// asOperator does something for the Region's operator, with its intent and outcome in the audit log.
+func (n *node) asOperator(ctx context.Context, name, what string, do func(context.Context) error) error {
+	var f audit.Fields
+	f.Str("subject", what)
+	return n.region.Audited(ctx, audit.Event{
+		EventName: name, EventType: audit.TypeServiceEvent, UserIdentity: audit.UserIdentity{InvokedBy: "operator"},
+		ServiceEventDetails: f,
+	}, func(*audit.Event) error { return do(ctx) })
+}

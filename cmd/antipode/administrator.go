@@ -33,7 +33,10 @@ func ensureAdministrator(ctx context.Context, path, account string, nodes []*nod
 			known.Secret.Equal(profile.Secret) {
 			continue
 		}
-		if err := n.region.PutIdentity(ctx, user, profile.AccessKeyID, profile.Secret.Reveal()); err != nil {
+		err = n.asOperator(ctx, "PutAdministrator", user.ARN()+" "+profile.AccessKeyID, func(ctx context.Context) error {
+			return n.region.PutIdentity(ctx, user, profile.AccessKeyID, profile.Secret.Reveal())
+		})
+		if err != nil {
 			return fmt.Errorf("region %s: administrator: %w", n.name, err)
 		}
 	}

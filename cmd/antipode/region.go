@@ -75,7 +75,7 @@ that were made from here since are in their Regions' lists, and not in this one'
 func trustCommand(socket *string) *cobra.Command {
 	var req trustRequest
 	var entry string
-	req.Limits = defaultLimits()
+	req.Limits.MaxOpenExchanges = defaultLimits().MaxOpenExchanges
 	cmd := &cobra.Command{
 		Use: "trust", Args: cobra.NoArgs,
 		Short: "Enrol another Region by its entry and fingerprint",
@@ -84,8 +84,8 @@ func trustCommand(socket *string) *cobra.Command {
 other side must do the same with this Region's. To trust a Region is to trust those who have its PIN with every key that
 is replicated there.`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if entry == "" || req.Fingerprint == "" {
-				return errors.New("--entry and --fingerprint are required")
+			if entry == "" || req.Fingerprint == "" || len(req.Limits.Accounts) == 0 {
+				return errors.New("--entry, --fingerprint and --accounts are required")
 			}
 			if req.Entry, err = base64.StdEncoding.DecodeString(entry); err != nil {
 				return fmt.Errorf("--entry: %w", err)
@@ -100,7 +100,7 @@ is replicated there.`,
 	f := cmd.Flags()
 	f.StringVar(&entry, "entry", "", "the other Region's entry, base64, as its 'region show' prints it (required)")
 	f.StringVar(&req.Fingerprint, "fingerprint", "", "its fingerprint, as its operator read it to you (required)")
-	f.StringSliceVar(&req.Limits.Accounts, "accounts", req.Limits.Accounts, "accounts whose keys may go there and come from there; * for all")
+	f.StringSliceVar(&req.Limits.Accounts, "accounts", req.Limits.Accounts, "accounts whose keys may go there and come from there; * for all (required)")
 	f.StringVar(&req.Limits.MinSuite, "min-suite", "", "the weakest key-exchange suite to accept, empty for any")
 	f.Uint64Var(&req.Limits.MaxOpenExchanges, "max-open", req.Limits.MaxOpenExchanges, "exchanges that it may have open here")
 	return cmd

@@ -102,8 +102,15 @@ func enrolSelf(ctx context.Context, n *node, endpoint string) error {
 	if errors.Is(err, roster.ErrUnknownRegion) {
 		return n.region.Enrol(ctx, selfEntry(n, endpoint))
 	}
-	if err != nil || e.Endpoint == endpoint {
+	if err != nil {
 		return err
+	}
+	if _, err := n.region.Roster().VerifyKey(n.name, n.region.Ring().RSK().KeyID()); err != nil || e.TLSKey != n.peer.Pin() {
+		return fmt.Errorf("the Region is enrolled with another identity than %s and its token have: put the file back that "+
+			"belongs to this store", peerFile)
+	}
+	if e.Endpoint == endpoint {
+		return nil
 	}
 	e.Endpoint = endpoint
 	e.Version++

@@ -116,6 +116,6 @@ func makeWrapped(ctx context.Context, token hsmbackend.Token, kek hsmbackend.Key
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, token.Destroy(ctx, ref)) }()
+	defer func() { err = errors.Join(err, token.Destroy(context.WithoutCancel(ctx), ref)) }()
 	return token.Wrap(ctx, kek, ref)
 }

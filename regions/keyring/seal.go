@@ -61,7 +61,7 @@ func (r *Ring) withMessageKey(ctx context.Context, prefix [12]byte, usage hsmbac
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, r.token.Destroy(ctx, key)) }()
+		defer func() { err = errors.Join(err, r.token.Destroy(context.WithoutCancel(ctx), key)) }()
 		return fn(key)
 	})
 }

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"crypto/sha256"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"github.com/rs/zerolog"
+
+	"antipode/regions/canon"
+	"antipode/regions/regionstest"
+	"antipode/regions/roster"
+)
+
+// What a fingerprint does not cover is not believed of an entry.
+func TestTrustBelievesTheFingerprint(t *testing.T) {
+	t.Parallel()
+	f, g := regionstest.Open(t, "us-east-2"), regionstest.Open(t, "us-west-1")
+	n := &node{name: "us-east-2", region: f.Region, log: zerolog.Nop()}
+	e := roster.Entry{
+		Region: "us-west-1", Version: 1, Endpoint: "https://a:1", TLSKey: sha256.Sum256([]byte("x")), Limits: defaultLimits(),
+		RSKs: []roster.RSK{{SPKI: g.Region.Ring().RSK().SPKI(), State: roster.Active, Since: 1}},
+	}
+	fp, err := e.Fingerprint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	do := func() error {
+		raw, err := canon.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := json.Marshal(trustRequest{Entry: raw, Fingerprint: fp, Limits: defaultLimits()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = trust(t.Context(), n, body)
+		return err
+	}
+	if err := do(); err != nil {
+		t.Fatal(err)
+	}
+	e.Removed = true // whoever carries the entry can say so; the fingerprint is the same
+	if err := do(); err == nil {
+		t.Error("an entry that says its Region was removed was taken")
+	}
+	if _, err := f.Region.Roster().Entry("us-west-1"); err != nil {
+		t.Errorf("the Region is out: %v", err)
+	}
+	e.Removed, e.Version = false, 1<<63 // nor is the version covered
+	if err := do(); err != nil {
+		t.Errorf("trust again: %v", err)
+	}
+	if got, err := f.Region.Roster().Entry("us-west-1"); err != nil || got.Version > 10 {
+		t.Errorf("version %d, %v", got.Version, err)
+	}
+}
