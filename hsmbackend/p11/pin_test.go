@@ -4,9 +4,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"antipode/hsmbackend/p11"
 	"antipode/softhsm/softhsmtest"
-	"github.com/rs/zerolog"
 )
 
 func TestRefusedPINIsNotTriedBySigning(t *testing.T) {
