@@ -1,7 +1,7 @@
 # Antipode. 'make demo' and 'make test' install what is missing on a fresh Debian or Ubuntu.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: build demo test lint fmt bench crash fuzz clean install-tools
+.PHONY: build demo demo-processes test lint fmt bench crash fuzz clean install-tools
 
 # Fuzzing time of each target of 'make fuzz', and benchmark time of 'make bench'.
 FUZZTIME ?= 10s
@@ -13,6 +13,9 @@ build: ## bin/antipode and the backend plugins in bin/plugins/
 
 demo: build ## two Regions on real tokens; a key made in one, used in both
 	@scripts/demo.sh
+
+demo-processes: build ## the same between two processes with users, tokens and stores of their own
+	@scripts/demo-processes.sh
 
 test: ## the whole test suite
 	@ci/install.sh test

@@ -210,13 +210,19 @@ func (r *Region) Logger() zerolog.Logger { return r.cfg.Log }
 // Ready returns nil if the Region can serve: its token answers and its audit log can be written.
 func (r *Region) Ready(ctx context.Context) error {
 	if err := r.cfg.Audit.Err(); err != nil {
-		return fmt.Errorf("audit log: %w", err)
+		return errors.Join(ErrAuditLog, err)
 	}
 	if _, err := r.cfg.Token.Random(ctx, 1); err != nil {
-		return fmt.Errorf("token: %w", err)
+		return errors.Join(ErrToken, err)
 	}
 	return nil
 }
+
+// What keeps a Region from being ready, in words that anybody may read.
+var (
+	ErrAuditLog = errors.New("its audit log can't be written")
+	ErrToken    = errors.New("its token does not answer")
+)
 
 func (r *Region) place(account string) arn.Place {
 	return arn.Place{Partition: r.cfg.Partition, Region: r.cfg.Name, Account: account}

@@ -2,7 +2,10 @@
 # A walk through a multi-Region key with the aws CLI (version 1 or 2): made in one Region, replicated to another, used
 # from both, cleaned up. Prints each command and its answer; exits 0 only if every step held.
 #
-#   scripts/tutorial.sh [--endpoint URL] [--credentials FILE] [--from REGION] [--to REGION] [--client PROGRAM]
+#   scripts/tutorial.sh [--endpoint URL [--to-endpoint URL]] [--credentials FILE] [--from REGION] [--to REGION]
+#                       [--client PROGRAM]
+#
+# --to-endpoint is for a second Region that is served elsewhere than the first.
 #
 # Or by environment: ANTIPODE_ENDPOINT, AWS_SHARED_CREDENTIALS_FILE, FROM_REGION, TO_REGION, AWS_CLI.
 # FALLBACK_CLI names a client with the same flags that takes over an operation the first does not know.
@@ -17,6 +20,7 @@ while [ $# -gt 0 ]; do
 	[ $# -gt 1 ] || { echo "tutorial: $1 needs a value" >&2 && exit 2; }
 	case $1 in
 	--endpoint) endpoint=$2 ;;
+	--to-endpoint) to_endpoint=$2 ;;
 	--credentials) credentials=$2 ;;
 	--from) from=$2 ;;
 	--to) to=$2 ;;
@@ -65,9 +69,10 @@ kms() {
 }
 
 call() {
-	local program=$1 region=$2 status=0
+	local program=$1 region=$2 at=$endpoint status=0
 	shift 2
-	answer=$("$program" --endpoint-url "$endpoint" --region "$region" kms "$@" 2>"$scratch/stderr") || status=$?
+	[ "$region" != "$to" ] || at=${to_endpoint:-$endpoint}
+	answer=$("$program" --endpoint-url "$at" --region "$region" kms "$@" 2>"$scratch/stderr") || status=$?
 	[ $status -eq 0 ] || answer+=$(<"$scratch/stderr")
 	return $status
 }

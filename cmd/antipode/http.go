@@ -38,7 +38,7 @@ func routes(nodes []*node, log zerolog.Logger) (http.Handler, error) {
 		for _, n := range nodes {
 			if err := n.region.Ready(req.Context()); err != nil {
 				n.log.Error().Err(err).Msg("not ready")
-				answerText(w, http.StatusServiceUnavailable, n.name+" is not ready; its log says why", log)
+				answerText(w, http.StatusServiceUnavailable, n.name+" is not ready: "+reason(err), log)
 				return
 			}
 		}
@@ -52,6 +52,16 @@ func routes(nodes []*node, log zerolog.Logger) (http.Handler, error) {
 	r.MethodNotAllowedHandler = kms
 	r.Handle("/", kms)
 	return r, nil
+}
+
+// reason says to anybody why a Region is not ready; the log has the rest.
+func reason(err error) string {
+	for _, known := range []error{regions.ErrAuditLog, regions.ErrToken} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	return "its log says why"
 }
 
 func answerText(w http.ResponseWriter, status int, text string, log zerolog.Logger) {
