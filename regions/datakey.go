@@ -39,6 +39,9 @@ func (in *GenerateDataKeyInput) validate() error {
 	if in.Recipient != nil {
 		return Errorf(CodeUnsupportedOperation, "Recipient is not supported by this version of Antipode.")
 	}
+	if err := validateGrantTokens(in.GrantTokens); err != nil {
+		return err
+	}
 	if in.NumberOfBytes != nil {
 		if err := checkRange(*in.NumberOfBytes, "numberOfBytes", 1, 1024); err != nil {
 			return err

@@ -53,7 +53,12 @@ type DescribeKeyOutput struct {
 	KeyMetadata KeyMetadata `json:"KeyMetadata"`
 }
 
-func (in *DescribeKeyInput) validate() error { return validateKeyID(in.KeyID, "keyId") }
+func (in *DescribeKeyInput) validate() error {
+	if err := validateKeyID(in.KeyID, "keyId"); err != nil {
+		return err
+	}
+	return validateGrantTokens(in.GrantTokens)
+}
 
 func describeKey(ctx context.Context, r *Region, c *Call, in *DescribeKeyInput) (*DescribeKeyOutput, error) {
 	c.param("keyId", in.KeyID)
@@ -212,4 +217,18 @@ func validateKeyID(id, field string) error {
 		return missing(field)
 	}
 	return checkLength(id, field, len(id), 1, 2048)
+}
+
+// validateGrantTokens checks AWS's limits. There are no grants yet, so the tokens themselves mean nothing.
+func validateGrantTokens(tokens []string) error {
+	const shown = "[...]" // they grant power
+	if err := checkLength(shown, "grantTokens", len(tokens), 0, 10); err != nil {
+		return err
+	}
+	for _, t := range tokens {
+		if err := checkLength(shown, "grantTokens", len(t), 1, 8192); err != nil {
+			return err
+		}
+	}
+	return nil
 }

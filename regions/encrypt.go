@@ -46,6 +46,9 @@ func (in *EncryptInput) validate() error {
 	if err := checkLength(hidden, "plaintext", len(in.Plaintext), 1, maxPlaintext); err != nil {
 		return err
 	}
+	if err := validateGrantTokens(in.GrantTokens); err != nil {
+		return err
+	}
 	return validateAlgorithm(in.EncryptionAlgorithm, "encryptionAlgorithm")
 }
 
@@ -107,6 +110,9 @@ func (in *DecryptInput) validate() error {
 		return Errorf(CodeUnsupportedOperation, "Recipient is not supported by this version of Antipode.")
 	}
 	if err := validateBlob(in.CiphertextBlob); err != nil {
+		return err
+	}
+	if err := validateGrantTokens(in.GrantTokens); err != nil {
 		return err
 	}
 	return validateAlgorithm(in.EncryptionAlgorithm, "encryptionAlgorithm")
@@ -178,6 +184,9 @@ func (in *ReEncryptInput) validate() error {
 		return err
 	}
 	if err := validateAlgorithm(in.SourceEncryptionAlgorithm, "sourceEncryptionAlgorithm"); err != nil {
+		return err
+	}
+	if err := validateGrantTokens(in.GrantTokens); err != nil {
 		return err
 	}
 	return validateAlgorithm(in.DestinationEncryptionAlgorithm, "destinationEncryptionAlgorithm")

@@ -77,6 +77,15 @@ func TestConstraints(t *testing.T) {
 		{"CreateAlias", `{"TargetKeyId":"x","AliasName":"alias/` + letters(251) + `"}`, longest("'alias/"+letters(251)+"'", "aliasName", 256)},
 		{"CreateKey", `{"Tags":[{"TagKey":"` + letters(129) + `","TagValue":""}]}`, longest("'"+letters(129)+"'", "tags.tagKey", 128)},
 		{"CreateKey", `{"Tags":[{"TagKey":"","TagValue":""}]}`, shortest("''", "tags.tagKey")},
+		{"ListKeys", `{"Marker":"` + letters(1025) + `"}`, longest("'"+letters(1025)+"'", "marker", 1024)},
+		{"ListAliases", `{"Marker":"` + letters(1025) + `"}`, longest("'"+letters(1025)+"'", "marker", 1024)},
+		{"DescribeKey", `{` + key + `,` + elevenTokens + `}`, longest("'[...]'", "grantTokens", 10)},
+		{"Encrypt", `{` + key + `,"Plaintext":"aGk=",` + elevenTokens + `}`, longest("'[...]'", "grantTokens", 10)},
+		{"Decrypt", `{"CiphertextBlob":"aGk=",` + elevenTokens + `}`, longest("'[...]'", "grantTokens", 10)},
+		{"ReEncrypt", `{"CiphertextBlob":"aGk=","DestinationKeyId":"x",` + elevenTokens + `}`, longest("'[...]'", "grantTokens", 10)},
+		{"GenerateDataKey", `{` + key + `,"KeySpec":"AES_256",` + elevenTokens + `}`, longest("'[...]'", "grantTokens", 10)},
+		{"DescribeKey", `{` + key + `,"GrantTokens":["` + letters(8193) + `"]}`, longest("'[...]'", "grantTokens", 8192)},
+		{"DescribeKey", `{` + key + `,"GrantTokens":[""]}`, shortest("'[...]'", "grantTokens")},
 		{"CreateKey", `{"Tags":[{"TagKey":"k","TagValue":"` + letters(257) + `"}]}`, longest("'"+letters(257)+"'", "tags.tagValue", 256)},
 
 		{"GenerateRandom", `{"NumberOfBytes":0}`, atLeast("0", "numberOfBytes", "1")},
@@ -188,3 +197,6 @@ func TestOversizedValues(t *testing.T) {
 		}
 	}
 }
+
+// elevenTokens is one grant token more than AWS takes.
+const elevenTokens = `"GrantTokens":["a","b","c","d","e","f","g","h","i","j","k"]`

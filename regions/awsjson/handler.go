@@ -3,9 +3,11 @@ package awsjson
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -57,6 +59,12 @@ func NewHandler(served []*regions.Region, now func() time.Time, log zerolog.Logg
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	requestID := uuid.NewString()
 	w.Header().Set("X-Amzn-Requestid", requestID)
+	defer func() {
+		// A fault of ours in one call is that call's internal error, not a dropped connection.
+		if p := recover(); p != nil {
+			h.writeError(w, requestID, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		}
+	}()
 	out, err := h.serve(w, req, requestID)
 	if err != nil {
 		h.writeError(w, requestID, err)
@@ -159,7 +167,7 @@ func (h *Handler) write(w http.ResponseWriter, requestID string, status int, bod
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	if _, err := w.Write(body); err != nil { //nolint:gosec // JSON under its own content type, not a page
+	if _, err := w.Write(body); err != nil {
 		h.log.Debug().Err(err).Str("request", requestID).Msg("client left before the answer")
 	}
 }
