@@ -56,7 +56,8 @@ apt_known() {
 		as_root apt-get -qq -o=Acquire::Retries=3 update >&2
 		updated=yes
 	fi
-	apt-cache policy "$1" | grep -q 'Candidate: [0-9]'
+	# Not through a pipe: grep -q may end it before apt-cache has, and then pipefail makes a no of a yes.
+	[[ $(apt-cache policy "$1") =~ Candidate:\ [0-9] ]]
 }
 
 # newest_go prints the newest golang-1.N-go package that can follow go.mod (1.21 or later), or nothing.

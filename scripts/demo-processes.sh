@@ -53,7 +53,7 @@ free_port() { # of this machine, at this moment
 random_pin() { head -c 24 /dev/urandom | base64 -w0; }
 
 declare -A uid=([$from]=61001 [$to]=61002) api=() peer=()
-module=$(find /usr/lib /usr/lib64 /usr/local/lib -name libsofthsm2.so 2>/dev/null | head -n 1)
+module=${SOFTHSM2_MODULE:-$(find /usr/lib /usr/lib64 /usr/local/lib -name libsofthsm2.so -print -quit 2>/dev/null || true)}
 for region in "$from" "$to"; do
 	api[$region]=$(free_port) peer[$region]=$(free_port)
 	dir=$base/$region
