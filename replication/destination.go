@@ -100,7 +100,7 @@ func (n *Node) reserve(ctx context.Context, data []byte, o *wire.Offer, suite wi
 	id := rakbID{from: o.From, id: o.ExchangeID}
 	point, err := n.rakbs.make(ctx, id, entry.Limits.MaxOpenExchanges)
 	if errors.Is(err, errBusy) {
-		return n.refuse(ctx, data, o.Route, regions.Errorf(wire.CodeBusy, "too many exchanges are open"), false)
+		return n.refuseOffer(ctx, data, o, regions.Errorf(wire.CodeBusy, "too many exchanges are open"))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("make RAKB: %w", err)

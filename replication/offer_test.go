@@ -92,6 +92,9 @@ func TestBusy(t *testing.T) {
 	}
 	third := a.CreateKey(ctx)
 	wantCode(t, a.Replicate(ctx, third, ireland), regions.CodeLimitExceeded)
+	if got := b.Events(ctx, "RefuseReplication"); len(got) != 1 {
+		t.Errorf("%d events RefuseReplication", len(got))
+	}
 	checkAbsent(t, a, b, third)
 	w.Settle(ctx)
 	for _, key := range keys {
