@@ -70,8 +70,11 @@ func Create(ctx context.Context, token hsmbackend.Token, plan Hierarchy, label s
 
 func ensureKEK(ctx context.Context, token hsmbackend.Token, id hsmbackend.ID, label string) (hsmbackend.KeyRef, error) {
 	ref, err := token.FindToken(ctx, hsmbackend.ClassSecret, id)
-	if err == nil || !errors.Is(err, hsmbackend.ErrObjectNotFound) {
+	if err == nil || !halfMade(err) {
 		return ref, err
+	}
+	if err := token.Destroy(ctx, hsmbackend.KeyRef{ID: id, Class: hsmbackend.ClassSecret}); err != nil {
+		return ref, fmt.Errorf("clear what is left of the token key-encryption key: %w", err)
 	}
 	ref, err = token.GenerateKey(ctx, hsmbackend.AES256, hsmbackend.Attributes{
 		Label: "antipode/" + label + "/kek", Token: true, ID: id,
@@ -84,15 +87,22 @@ func ensureKEK(ctx context.Context, token hsmbackend.Token, id hsmbackend.ID, la
 	return ref, nil
 }
 
+// halfMade reports whether err says that there is no key, or one that can't be used: a crash inside the token's
+// generation can leave an object without all of its attributes, or one half of a pair. A key that can be used is never
+// destroyed here, since the names of a plan are not authenticated.
+func halfMade(err error) bool {
+	return errors.Is(err, hsmbackend.ErrObjectNotFound) || errors.Is(err, hsmbackend.ErrUnsupported) ||
+		errors.Is(err, hsmbackend.ErrTokenLies)
+}
+
 func ensureSigner(ctx context.Context, token hsmbackend.Token, id hsmbackend.ID, label string) error {
 	ref, err := token.FindToken(ctx, hsmbackend.ClassPrivate, id)
 	if err == nil {
 		_, err = token.PublicKey(ctx, ref)
 	}
-	if err == nil || !errors.Is(err, hsmbackend.ErrObjectNotFound) {
+	if err == nil || !halfMade(err) {
 		return err
 	}
-	// A crash inside the token's key-pair generation can leave one half without the other.
 	if err := token.Destroy(ctx, hsmbackend.KeyRef{ID: id, Class: hsmbackend.ClassPrivate}); err != nil {
 		return fmt.Errorf("clear what is left of %s: %w", label, err)
 	}

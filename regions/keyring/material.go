@@ -116,16 +116,10 @@ func (r *Ring) GenerateOnToken(ctx context.Context, m Material) (Material, error
 	return m, nil
 }
 
-// DestroyOnToken destroys material made by GenerateOnToken; an object that is gone already is no error.
+// DestroyOnToken destroys material made by GenerateOnToken, or what a crash has left of it; an object that is gone
+// already is no error.
 func (r *Ring) DestroyOnToken(ctx context.Context, object hsmbackend.ID) error {
-	ref, err := r.token.FindToken(ctx, hsmbackend.ClassSecret, object)
-	if errors.Is(err, hsmbackend.ErrObjectNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return r.token.Destroy(ctx, ref)
+	return r.token.Destroy(ctx, hsmbackend.KeyRef{ID: object, Class: hsmbackend.ClassSecret})
 }
 
 // Transient unwraps m's EKT to an extractable session object of scope, for wrapping under an exchange's wrapping key.
