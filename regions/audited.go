@@ -94,6 +94,9 @@ func (r *Region) checkAuditHead(ctx context.Context) error {
 		return err
 	})
 	if isNoRecord(err) {
+		if r.Recovering() {
+			return nil // restored without its audit log, which MarkRestored has made it forget
+		}
 		return r.checkFresh(ctx)
 	}
 	if err != nil {

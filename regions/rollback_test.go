@@ -1,12 +1,15 @@
 package regions_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"antipode/regions"
 	"antipode/regions/regionstest"
+	"antipode/regions/store"
+	"antipode/softhsm/softhsmtest"
 )
 
 // A store that is older than what was answered, put in the place of the present one beside the present audit log: the
@@ -53,5 +56,40 @@ func TestRollbackIsNoticed(t *testing.T) {
 	f.Reopen(t)
 	if f.Region.Recovering() {
 		t.Error("the recovery was ended")
+	}
+}
+
+// A store that was restored where its audit log is not: it begins a new one, recovering.
+func TestRestoredWithoutItsAuditLog(t *testing.T) {
+	t.Parallel()
+	f := regionstest.Open(t, "us-east-2")
+	key := f.CreateKey(t, true)
+	blob := f.Encrypt(t, key.KeyID, []byte("x"))
+	f.Close(t)
+	if err := os.RemoveAll(f.AuditDir); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.TryOpen(t); err == nil {
+		t.Fatal("opened without its audit log, and was not restored")
+	}
+	f.Close(t)
+	if err := os.RemoveAll(f.AuditDir); err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.Open(t.Context(), f.StorePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := softhsmtest.Connect(t, f.Soft)
+	err = regions.MarkRestored(t.Context(), "us-east-2", db, token, 1, true)
+	if err := errors.Join(err, db.Close(), token.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		f.Reopen(t)
+		if !f.Region.Recovering() {
+			t.Error("it is not recovering")
+		}
+		regionstest.Must[regions.DecryptOutput](t, f, "Decrypt", &regions.DecryptInput{CiphertextBlob: blob})
 	}
 }
