@@ -11,8 +11,9 @@ import (
 	"testing"
 )
 
-// elsewhere are the durable steps that a journey between two honest Regions does not make. Each is ended before and
-// after its commit by the fault tests of the package named.
+// elsewhere are the durable steps at which no process is ended here, with the reason. Those of replication are met by
+// that package's fault and schedule tests, which fail commits and read the Regions again from disk inside one process;
+// the others have no crash point of any kind.
 var elsewhere = map[string]string{
 	"replication.(*Node).refuseForGood": "replication: needs a peer that lies",
 	"replication.(*Node).fail":          "replication: needs a Region that refuses",

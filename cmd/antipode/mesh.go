@@ -17,7 +17,7 @@ import (
 // mesh is the replication side of several Regions in one process: each has its own listener on loopback and its own
 // client, and they talk by real HTTPS.
 type mesh struct {
-	ctx     context.Context //nolint:containedctx // ends what run started; set once, by newMesh
+	ctx     context.Context // ends what run started; set once, by newMesh
 	stop    context.CancelFunc
 	wait    sync.WaitGroup
 	clients []*peer.Client

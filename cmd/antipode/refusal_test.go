@@ -103,7 +103,7 @@ func TestTampered(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		t.Run(c.name, func(t *testing.T) { //nolint:paralleltest // one folder
+		t.Run(c.name, func(t *testing.T) { // one after the other: they share a folder
 			fails(t, args, c.texts...)
 		})
 		if err := os.WriteFile(c.path, old, 0o600); err != nil {
