@@ -135,6 +135,13 @@ func restore(ctx context.Context, cfg nodeConfig, from string) (kept string, err
 		return "", errors.Join(err, removeStore(temp))
 	}
 	if _, err := os.Stat(path); err == nil {
+		// Closing it moves its write-ahead log into the file, so that a crash between the renames loses none of it. A
+		// store too damaged to be opened is kept as it is.
+		if old, err := store.Open(ctx, path); err == nil {
+			if err := old.Close(); err != nil {
+				return "", fmt.Errorf("close the store that is there: %w", err)
+			}
+		}
 		kept = path + ".replaced-" + time.Now().UTC().Format("20060102T150405.000000000Z")
 		// The write-ahead log belongs to the database: it goes first, so that it is never found beside another.
 		for _, suffix := range []string{"-wal", "-shm", ""} {
