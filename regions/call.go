@@ -10,18 +10,6 @@ import (
 	"antipode/regions/policy"
 )
 
-// Caller is who makes a call, as the front has authenticated it.
-type Caller struct {
-	ARN           string
-	Account       string
-	UserName      string
-	AccessKeyID   string
-	Administrator bool
-	SourceIP      string
-	UserAgent     string
-	RequestID     string
-}
-
 // Call is one call in progress.
 type Call struct {
 	op     Operation

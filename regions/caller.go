@@ -1,0 +1,63 @@
+package regions
+
+import "time"
+
+// PrincipalKind says what kind of principal a caller is, in the words of the condition key aws:PrincipalType.
+type PrincipalKind string
+
+// The kinds. The zero value counts as [PrincipalUser].
+const (
+	PrincipalUser        PrincipalKind = "User"        // with an access key of his own, or a session from GetSessionToken
+	PrincipalAssumedRole PrincipalKind = "AssumedRole" // a session of a role
+	PrincipalAccount     PrincipalKind = "Account"     // the root user of an account
+)
+
+// Caller is who makes a call, as the front has authenticated it, with all that policies may ask about him. It is a value
+// of its own for each call; what it refers to is shared between calls and must not be changed.
+type Caller struct {
+	Kind PrincipalKind
+	// ARN names the caller in answers and in the audit log: arn:aws:iam::ACCOUNT:user/NAME, or of a role's session
+	// arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION.
+	ARN string
+	// RoleARN is arn:aws:iam::ACCOUNT:role/PATH/ROLE of a role's session, "" for others: what aws:PrincipalArn says, and
+	// what policies and grants that name the role mean.
+	RoleARN string
+	Account string // 12 digits
+	// UserName is the user's name, "" for a role's session.
+	UserName string
+	// UserID is the unique id, aws:userid: "AIDA..." of a user, "AROA...:SESSION" of a role's session.
+	UserID string
+	// SessionName is the RoleSessionName of a role's session.
+	SessionName string
+	// SourceIdentity is what the caller of AssumeRole said who he is, "" if nothing; aws:SourceIdentity.
+	SourceIdentity string
+	// Tags are the principal's, aws:PrincipalTag/KEY: those of the user or role, where a session's own replace them.
+	Tags []Tag
+	// Policies are the IAM policy documents of the user or role, JSON.
+	Policies []string
+	// Session says that the credentials are temporary; SessionPolicies then narrow Policies, if there are any: both must
+	// allow.
+	Session         bool
+	SessionPolicies []string
+	// TokenIssued is when temporary credentials were issued, aws:TokenIssueTime; zero for others.
+	TokenIssued time.Time
+	// MultiFactor is aws:MultiFactorAuthPresent. Nothing sets it: there are no MFA devices.
+	MultiFactor bool
+	AccessKeyID string
+	// Administrator says that one of Policies is the administrator's and nothing narrows it: everything that the account
+	// may allow is allowed. It is only a short cut for evaluation.
+	Administrator bool
+	SourceIP      string // without a port, "" if unknown
+	// SecureTransport says that the call came over TLS; aws:SecureTransport.
+	SecureTransport bool
+	UserAgent       string
+	RequestID       string
+}
+
+// PrincipalARN is what aws:PrincipalArn says: the role's ARN for a role's session, else the caller's own.
+func (c *Caller) PrincipalARN() string {
+	if c.RoleARN != "" {
+		return c.RoleARN
+	}
+	return c.ARN
+}
