@@ -43,6 +43,7 @@ const (
 	AES256     KeyType = "AES-256"      // 32 bytes, CKK_AES
 	HMACSHA256 KeyType = "HMAC-SHA-256" // 32 bytes, CKK_GENERIC_SECRET, used with CKM_SHA256_HMAC
 	ECP384     KeyType = "EC-P-384"     // CKK_EC on secp384r1
+	RSA4096    KeyType = "RSA-4096"     // CKK_RSA, e = 65537; session key pairs only, for [OAEPWrapper]
 )
 
 // Usage is a set of things a key may be used for, the CKA_ flags of the same names.
@@ -97,6 +98,9 @@ const (
 	MechECDH       Mechanism = "ECDH" // CKM_ECDH1_DERIVE
 	MechECDSA      Mechanism = "ECDSA"
 	MechHMACSHA256 Mechanism = "HMAC-SHA-256"
+	// RSAES-OAEP with an empty label and MGF1 of the same hash, CKM_RSA_PKCS_OAEP. On the token both are one mechanism.
+	MechOAEPSHA256 Mechanism = "RSA-OAEP-SHA-256"
+	MechOAEPSHA1   Mechanism = "RSA-OAEP-SHA-1"
 )
 
 // KDF is the key derivation inside CKM_ECDH1_DERIVE.

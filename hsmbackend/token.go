@@ -23,6 +23,7 @@ type Token interface {
 	Finder
 	Scoper
 	Wrapper
+	OAEPWrapper
 	Deriver
 	Tagger
 	GCM
@@ -89,6 +90,21 @@ type Wrapper interface {
 
 	// Unwrap makes a key of type kt from blob. It returns [ErrIntegrity] if blob was not made by Wrap under kek.
 	Unwrap(ctx context.Context, kek KeyRef, blob []byte, kt KeyType, attr Attributes) (KeyRef, error)
+}
+
+// OAEPWrapper moves an AES-256 key to another token under an [RSA4096] key pair of that one, by RSAES-OAEP (RFC 8017,
+// section 7.1) with an empty label, 512 bytes. Its methods return [ErrUnsupported] for a hash, [MechOAEPSHA256] or
+// [MechOAEPSHA1], that the token's capabilities do not name.
+type OAEPWrapper interface {
+	// WrapOAEP returns material, an AES-256 key, encrypted to public: DER SubjectPublicKeyInfo of an RSA key of 4096
+	// bits with e = 65537, which the caller has checked. The public key is on the token for the time of the call only.
+	// It returns [ErrNotExtractable] if material may not leave the token, [ErrInvalidInput] for another kind of key.
+	WrapOAEP(ctx context.Context, public []byte, hash Mechanism, material KeyRef) ([]byte, error)
+
+	// UnwrapOAEP makes an AES-256 key from blob with the private key of an RSA4096 pair that may unwrap. It returns
+	// [ErrIntegrity] if blob was not made by WrapOAEP under its public key with the same hash. Nothing but the answer
+	// tells the two causes apart, and a pair that answers often is an oracle: it is for one blob.
+	UnwrapOAEP(ctx context.Context, private KeyRef, hash Mechanism, blob []byte, attr Attributes) (KeyRef, error)
 }
 
 // Deriver makes keys from keys, without either becoming readable.

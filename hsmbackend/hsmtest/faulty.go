@@ -92,6 +92,20 @@ func (f *faulty) Unwrap(
 	return inject(f, "Unwrap", func() (hsmbackend.KeyRef, error) { return f.Token.Unwrap(ctx, kek, blob, kt, attr) })
 }
 
+func (f *faulty) WrapOAEP(
+	ctx context.Context, public []byte, hash hsmbackend.Mechanism, material hsmbackend.KeyRef,
+) ([]byte, error) {
+	return inject(f, "WrapOAEP", func() ([]byte, error) { return f.Token.WrapOAEP(ctx, public, hash, material) })
+}
+
+func (f *faulty) UnwrapOAEP(
+	ctx context.Context, private hsmbackend.KeyRef, hash hsmbackend.Mechanism, blob []byte, attr hsmbackend.Attributes,
+) (hsmbackend.KeyRef, error) {
+	return inject(f, "UnwrapOAEP", func() (hsmbackend.KeyRef, error) {
+		return f.Token.UnwrapOAEP(ctx, private, hash, blob, attr)
+	})
+}
+
 func (f *faulty) DeriveECDH(
 	ctx context.Context, private hsmbackend.KeyRef, peer []byte, kdf hsmbackend.KDF, info []byte, attr hsmbackend.Attributes,
 ) (hsmbackend.KeyRef, error) {

@@ -36,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) hsmbackend.Token) {
 		{"wrap: what may not leave", wrapRefuses},
 		{"unwrap: known material", unwrapsKnown},
 		{"unwrap: tampered", unwrapTampered},
+		{"OAEP", oaep},
 		{"ECDH", ecdhAgrees},
 		{"ECDH: bad input", ecdhRefuses},
 		{"ECB derivation", derivesECB},

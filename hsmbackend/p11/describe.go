@@ -48,9 +48,12 @@ func (t *Token) examine() error {
 			t.caps.Mechanisms = append(t.caps.Mechanisms, m)
 		}
 	}
+	if t.has("", pkcs11.CKM_RSA_PKCS_OAEP) == nil {
+		t.caps.Mechanisms = append(t.caps.Mechanisms, p.OAEPHashes...)
+	}
 	gen := map[hsmbackend.KeyType]uint{
 		hsmbackend.AES256: pkcs11.CKM_AES_KEY_GEN, hsmbackend.HMACSHA256: pkcs11.CKM_GENERIC_SECRET_KEY_GEN,
-		hsmbackend.ECP384: pkcs11.CKM_EC_KEY_PAIR_GEN,
+		hsmbackend.ECP384: pkcs11.CKM_EC_KEY_PAIR_GEN, hsmbackend.RSA4096: pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN,
 	}
 	for _, kt := range slices.Sorted(maps.Keys(gen)) {
 		if t.has("", gen[kt]) == nil {

@@ -117,16 +117,20 @@ func (t *Token) GenerateKeyPair(
 	if p.ref.Class != hsmbackend.ClassPrivate {
 		return hsmbackend.KeyRef{}, nil, invalid(op, "not an asymmetric key type")
 	}
-	if err := t.has(op, pkcs11.CKM_EC_KEY_PAIR_GEN); err != nil {
+	gen, kind := uint(pkcs11.CKM_EC_KEY_PAIR_GEN), []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, p384Params())}
+	if kt == hsmbackend.RSA4096 {
+		gen, kind = pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, rsaKind()
+	}
+	if err := t.has(op, gen); err != nil {
 		return hsmbackend.KeyRef{}, nil, err
 	}
 	return t.create(ctx, op, p, nil, func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
-		m := []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_EC_KEY_PAIR_GEN, nil)}
-		hpub, h, err := k.c.mod.raw.GenerateKeyPair(k.s, m, p.publicTemplate(p384Params()), tmpl)
+		m := []*pkcs11.Mechanism{pkcs11.NewMechanism(gen, nil)}
+		hpub, h, err := k.c.mod.raw.GenerateKeyPair(k.s, m, p.publicTemplate(kind...), tmpl)
 		if err != nil {
 			return 0, nil, ck("C_GenerateKeyPair", err)
 		}
-		pub, err := k.readPublic(hpub)
+		pub, err := k.readPublicOf(kt, hpub)
 		if !attr.Token || err != nil {
 			err = errors.Join(err, k.destroy(hpub))
 		}
@@ -139,6 +143,14 @@ func (t *Token) GenerateKeyPair(
 		}
 		return h, der, nil
 	})
+}
+
+// readPublicOf reads the public key of a new pair.
+func (k *call) readPublicOf(kt hsmbackend.KeyType, h pkcs11.ObjectHandle) (any, error) {
+	if kt == hsmbackend.RSA4096 {
+		return k.readRSA(h)
+	}
+	return k.readPublic(h)
 }
 
 // readPublic reads a P-384 public key.

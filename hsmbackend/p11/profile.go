@@ -37,10 +37,13 @@ type Profile struct {
 	// ValueLenLost: CKA_VALUE_LEN of an unwrapped key reads 0.
 	//
 	// BUG: on such a token a wrapping of 25 to 31 bytes (made by somebody else who may use the KEK; it is as long as one
-	// of 32) is not refused. The key then has another material id, which the caller compares.
+	// of 32) is not refused, nor one by OAEP of any other AES key. The key then has another material id, which the caller
+	// compares, or is a wrapping key of an exchange, whose sender knows the material anyway.
 	ValueLenLost bool
 	// ECDHKDFs are the key derivations of CKM_ECDH1_DERIVE; no module can be asked for them.
 	ECDHKDFs []hsmbackend.KDF
+	// OAEPHashes are the hashes that CKM_RSA_PKCS_OAEP takes when it wraps and unwraps; no module can be asked for them.
+	OAEPHashes []hsmbackend.Mechanism
 	// BadBlob are the answers of C_Decrypt and C_UnwrapKey, beyond those the standard has for it, that mean a
 	// ciphertext which the key did not make, provided that the session still answers.
 	BadBlob []uint
@@ -62,6 +65,7 @@ func SoftHSM() Profile {
 		Copyable:          true,
 		ValueLenLost:      true,
 		ECDHKDFs:          []hsmbackend.KDF{hsmbackend.KDFNull},
+		OAEPHashes:        []hsmbackend.Mechanism{hsmbackend.MechOAEPSHA1}, // SHA-256 answers CKR_ARGUMENTS_BAD
 		// Both are what SoftHSM answers to a wrong tag or integrity check value.
 		BadBlob: []uint{pkcs11.CKR_GENERAL_ERROR},
 	}
@@ -112,6 +116,8 @@ func (p *Profile) mechanism(m hsmbackend.Mechanism) (uint, bool) {
 		return pkcs11.CKM_ECDSA, true
 	case hsmbackend.MechHMACSHA256:
 		return pkcs11.CKM_SHA256_HMAC, true
+	case hsmbackend.MechOAEPSHA256, hsmbackend.MechOAEPSHA1:
+		return pkcs11.CKM_RSA_PKCS_OAEP, true
 	}
 	return 0, false
 }

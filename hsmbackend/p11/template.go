@@ -74,6 +74,8 @@ func (t *Token) plan(op string, kt hsmbackend.KeyType, attr hsmbackend.Attribute
 		p.ckk = pkcs11.CKK_GENERIC_SECRET
 	case hsmbackend.ECP384:
 		p.ckk, p.ref.Class, flags = pkcs11.CKK_EC, hsmbackend.ClassPrivate, privateFlags()
+	case hsmbackend.RSA4096:
+		p.ckk, p.ref.Class, flags = pkcs11.CKK_RSA, hsmbackend.ClassPrivate, privateFlags()
 	default:
 		return nil, invalid(op, "unknown key type")
 	}
@@ -88,6 +90,8 @@ func (t *Token) plan(op string, kt hsmbackend.KeyType, attr hsmbackend.Attribute
 		return nil, invalid(op, "no mechanisms")
 	case attr.Token && attr.Scope != 0:
 		return nil, invalid(op, "a token object in a scope")
+	case attr.Token && kt == hsmbackend.RSA4096:
+		return nil, invalid(op, "only session pairs are of this type")
 	case attr.Token && attr.Extractable:
 		return nil, invalid(op, "only session objects may be extractable")
 	}
@@ -148,9 +152,9 @@ func (p *plan) template(prof *Profile, more ...*pkcs11.Attribute) []*pkcs11.Attr
 	return append(list, pkcs11.NewAttribute(pkcs11.CKA_MODIFIABLE, false))
 }
 
-// publicTemplate is the public half's, in a key pair.
-func (p *plan) publicTemplate(params []byte) []*pkcs11.Attribute {
-	return []*pkcs11.Attribute{
+// publicTemplate is the public half's, in a key pair; kind says which curve or modulus it is to have.
+func (p *plan) publicTemplate(kind ...*pkcs11.Attribute) []*pkcs11.Attribute {
+	return append([]*pkcs11.Attribute{
 		pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY),
 		pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, p.ckk),
 		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, p.attr.Token),
@@ -158,9 +162,8 @@ func (p *plan) publicTemplate(params []byte) []*pkcs11.Attribute {
 		pkcs11.NewAttribute(pkcs11.CKA_MODIFIABLE, false),
 		pkcs11.NewAttribute(pkcs11.CKA_LABEL, p.attr.Label),
 		pkcs11.NewAttribute(pkcs11.CKA_ID, p.ref.ID[:]),
-		pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, params),
 		pkcs11.NewAttribute(pkcs11.CKA_VERIFY, p.attr.Usage.Has(hsmbackend.UsageSign)),
 		pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, false),
 		pkcs11.NewAttribute(pkcs11.CKA_WRAP, false),
-	}
+	}, kind...)
 }

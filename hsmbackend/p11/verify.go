@@ -13,7 +13,7 @@ import (
 
 // verify tries to read a new object's value and reads its attributes back.
 func (k *call) verify(p *plan, h pkcs11.ObjectHandle) error {
-	if err := k.unreadable(h); err != nil {
+	if err := k.unreadable(h, secretParts(p.kt)...); err != nil {
 		return err
 	}
 	var want []*pkcs11.Attribute
@@ -25,10 +25,12 @@ func (k *call) verify(p *plan, h pkcs11.ObjectHandle) error {
 			want = append(want, a)
 		}
 	}
-	if p.ref.Class == hsmbackend.ClassSecret {
-		want = append(want, pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, 32))
-	} else {
+	switch p.ckk {
+	case pkcs11.CKK_EC:
 		want = append(want, pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, p384Params()))
+	case pkcs11.CKK_RSA: // its modulus was read from the public half
+	default:
+		want = append(want, pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, 32))
 	}
 	types := make([]uint, len(want))
 	for i, w := range want {
@@ -53,19 +55,34 @@ func (k *call) verify(p *plan, h pkcs11.ObjectHandle) error {
 	return nil
 }
 
-// unreadable makes sure that the value of a key can't be read.
-func (k *call) unreadable(h pkcs11.ObjectHandle) error {
-	got, err := k.read(h, []uint{pkcs11.CKA_VALUE})
-	switch {
-	case errors.Is(err, pkcs11.Error(pkcs11.CKR_ATTRIBUTE_SENSITIVE)):
-		return nil
-	case errors.Is(err, pkcs11.Error(pkcs11.CKR_BUFFER_TOO_SMALL)):
-		return lies("CKA_VALUE can be read")
-	case err != nil:
-		return ck("C_GetAttributeValue", err)
+// secretParts are the attributes that hold a key's secret.
+func secretParts(kt hsmbackend.KeyType) []uint {
+	if kt == hsmbackend.RSA4096 {
+		return []uint{
+			pkcs11.CKA_PRIVATE_EXPONENT, pkcs11.CKA_PRIME_1, pkcs11.CKA_PRIME_2, pkcs11.CKA_EXPONENT_1,
+			pkcs11.CKA_EXPONENT_2, pkcs11.CKA_COEFFICIENT,
+		}
 	}
-	clear(got[0])
-	return lies("CKA_VALUE can be read")
+	return []uint{pkcs11.CKA_VALUE}
+}
+
+// unreadable makes sure that none of these attributes of a key can be read, each by itself: asked for several at once a
+// token answers CKR_ATTRIBUTE_SENSITIVE if one of them is.
+func (k *call) unreadable(h pkcs11.ObjectHandle, secrets ...uint) error {
+	for _, secret := range secrets {
+		got, err := k.read(h, []uint{secret})
+		switch {
+		case errors.Is(err, pkcs11.Error(pkcs11.CKR_ATTRIBUTE_SENSITIVE)):
+		case errors.Is(err, pkcs11.Error(pkcs11.CKR_BUFFER_TOO_SMALL)):
+			return lies("CKA_VALUE can be read")
+		case err != nil:
+			return ck("C_GetAttributeValue", err)
+		default:
+			clear(got[0])
+			return lies("CKA_VALUE can be read")
+		}
+	}
+	return nil
 }
 
 func lies(what string) error {
@@ -105,7 +122,7 @@ func (k *call) inspect(class hsmbackend.Class, h pkcs11.ObjectHandle) (hsmbacken
 	if !bytes.Equal(slices.Concat(got[:4]...), []byte{1, 1, 0, 0}) {
 		return "", lies(fmt.Sprintf("PRIVATE, SENSITIVE, MODIFIABLE, EXTRACTABLE of an object that was found read %x", got[:4]))
 	}
-	if err := k.unreadable(h); err != nil {
+	if err := k.unreadable(h, pkcs11.CKA_VALUE); err != nil {
 		return "", err
 	}
 	ckk, _ := toUlong(got[4])

@@ -48,6 +48,9 @@ func (t *Token) Unwrap(
 	if err != nil {
 		return hsmbackend.KeyRef{}, err
 	}
+	if kt == hsmbackend.RSA4096 {
+		return hsmbackend.KeyRef{}, invalid(op, "pairs of this type are only made")
+	}
 	p.unwrapped = true
 	symmetric := p.ref.Class == hsmbackend.ClassSecret
 	switch n := len(blob); {

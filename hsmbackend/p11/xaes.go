@@ -69,7 +69,7 @@ func (t *Token) Tag(ctx context.Context, key hsmbackend.KeyRef) ([]byte, error) 
 		case hsmbackend.HMACSHA256:
 			tag, err = k.hmac(o, []byte(tagMessage))
 			return err
-		case hsmbackend.ECP384:
+		case hsmbackend.ECP384, hsmbackend.RSA4096:
 		}
 		return invalid(op, "a key pair is identified by its public key")
 	})

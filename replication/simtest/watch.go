@@ -116,6 +116,14 @@ func (r *recording) Unwrap(
 	return ref, err
 }
 
+func (r *recording) UnwrapOAEP(
+	ctx context.Context, private hsmbackend.KeyRef, hash hsmbackend.Mechanism, blob []byte, attr hsmbackend.Attributes,
+) (hsmbackend.KeyRef, error) {
+	ref, err := r.Token.UnwrapOAEP(ctx, private, hash, blob, attr)
+	r.w.note("UnwrapOAEP", ref, attr, err)
+	return ref, err
+}
+
 func (r *recording) DeriveECDH(
 	ctx context.Context, private hsmbackend.KeyRef, peer []byte, kdf hsmbackend.KDF, info []byte, attr hsmbackend.Attributes,
 ) (hsmbackend.KeyRef, error) {
