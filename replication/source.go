@@ -116,7 +116,7 @@ func (n *Node) newExchange(ctx context.Context, order regions.ReplicaOrder) (Sou
 		Account: order.Account, Principal: order.Principal, KeyID: order.KeyID, Spec: k.Spec, Usage: k.Usage,
 		Origin: k.Origin, Policy: order.Policy, Description: order.Description,
 		Certificate: k.MultiRegion.State.Certificate, Suites: suites(n.region.Ring().Token().Capabilities()),
-		Nonce: [wire.NonceSize]byte(raw[16:]),
+		Nonce: [wire.NonceSize]byte(raw[16:]), Purpose: wire.PurposeReplicate,
 	}
 	for _, t := range order.Tags {
 		o.Tags = append(o.Tags, wire.Tag{Key: t.TagKey, Value: t.TagValue})

@@ -24,15 +24,11 @@ func (r *Receipt) validate() error {
 	if err := r.Route.validate(); err != nil {
 		return err
 	}
-	if len(r.Materials) == 0 || len(r.Materials) > MaxMaterials {
-		return fmt.Errorf("%w: %d materials", ErrMalformed, len(r.Materials))
+	if len(r.Materials) == 0 {
+		return fmt.Errorf("%w: a receipt of no material", ErrMalformed)
 	}
-	seen := make(map[string]bool, len(r.Materials))
-	for _, id := range r.Materials {
-		if !keyset.ValidMaterialID(id) || seen[id] {
-			return fmt.Errorf("%w: material id malformed or repeated", ErrMalformed)
-		}
-		seen[id] = true
+	if err := validateIDs(r.Materials); err != nil {
+		return err
 	}
 	if r.Epoch.Generation == 0 || r.Epoch.Term == 0 || r.Sequence == 0 || r.Incarnation == [16]byte{} {
 		return fmt.Errorf("%w: epoch, sequence or incarnation", ErrMalformed)
@@ -78,6 +74,8 @@ const (
 	CodeMaterialMismatch = "MaterialMismatch"
 	// CodeBusy: too many exchanges are open. Try again later. Never final.
 	CodeBusy = "Busy"
+	// CodeExchangeEnded: the exchange ended with another transfer. Never final.
+	CodeExchangeEnded = "ExchangeEnded"
 )
 
 // Refusal says that what it answers was not done, and ends the exchange: nothing of it is held by the destination, nor
@@ -106,7 +104,7 @@ func (r *Refusal) validate() error {
 	if len(r.Message) > 1024 {
 		return fmt.Errorf("%w: refusal message of %d bytes", ErrMalformed, len(r.Message))
 	}
-	if r.Final && (r.Code == CodeExchangeLost || r.Code == CodeBusy) {
+	if r.Final && (r.Code == CodeExchangeLost || r.Code == CodeBusy || r.Code == CodeExchangeEnded) {
 		return fmt.Errorf("%w: %s is never final", ErrMalformed, r.Code)
 	}
 	return nil

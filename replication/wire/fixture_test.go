@@ -132,6 +132,7 @@ func newExchange(t testing.TB) *exchange {
 		Certificate: keyset.Hash(certificate),
 		Suites:      []wire.Suite{wire.SuiteX963, wire.SuiteNullECB},
 		Nonce:       fill[[32]byte](0x22),
+		Purpose:     wire.PurposeReplicate,
 	}
 	x.m1 = x.sign(t, x.east, x.offer)
 	x.accept = &wire.Accept{

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,7 +35,16 @@ type golden struct {
 	message                          []byte
 }
 
-func readGolden(t *testing.T, name string) golden {
+// goldenMessage returns the bytes of a golden message, if its file exists.
+func goldenMessage(t testing.TB, name string) ([]byte, bool) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(goldenDir, name)); errors.Is(err, os.ErrNotExist) {
+		return nil, false
+	}
+	return readGolden(t, name).message, true
+}
+
+func readGolden(t testing.TB, name string) golden {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(goldenDir, name))
 	if err != nil {
@@ -102,9 +112,11 @@ func TestGolden(t *testing.T) {
 	x.accept.Offer, x.transfer.Offer = wire.Hash(m1.message), wire.Hash(m1.message)
 	x.transfer.Accept = wire.Hash(m2.message)
 	x.receipt.Transfer, x.refusal.Refuses = wire.Hash(m3.message), wire.Hash(m3.message)
-	for name, m := range map[string]wire.Message{
+	contents := newQuestions(t).all()
+	maps.Copy(contents, map[string]wire.Message{
 		"m1.txt": x.offer, "m2.txt": x.accept, "m3.txt": x.transfer, "m4.txt": x.receipt, "refusal.txt": x.refusal,
-	} {
+	})
+	for name, m := range contents {
 		want, err := cose.Unverified(readGolden(t, name).message, m.Type())
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -159,6 +171,14 @@ func writeMissing(t *testing.T) {
 	write("m1-altered.txt", "untrusted", west, altered, "")
 	write("m1-tagged.txt", "malformed", west, append([]byte{0xd2}, x.m1...), "")
 	write("m1-elsewhere.txt", "misrouted", euro, x.m1, "")
+	q := newQuestions(t)
+	write("sync.txt", "ok", west, q.syncData, "")
+	write("want.txt", "ok", west, q.wantData, "")
+	write("know.txt", "ok", west, q.knowData, "")
+	write("supply-m1.txt", "ok", west, x.sign(t, x.east, q.supply), "")
+	write("sync-ack.txt", "ok", east, x.sign(t, x.west, q.syncAck), "")
+	write("want-ack.txt", "ok", east, x.sign(t, x.west, q.wantAck), "")
+	write("known.txt", "ok", east, x.sign(t, x.west, q.known), "")
 	write("m1-third-signer.txt", "misrouted", west, x.sign(t, newRegion(t, euro), x.offer), "")
 }
 
@@ -166,6 +186,10 @@ func writeMissing(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	x := newExchange(f)
 	for _, m := range [][]byte{x.m1, x.m2, x.m3, x.m4, x.no} {
+		f.Add(m)
+	}
+	for name := range newQuestions(f).all() {
+		m, _ := goldenMessage(f, name)
 		f.Add(m)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -186,10 +210,13 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzPayload goes at the decoders of the five contents directly, without an envelope around them.
+// FuzzPayload goes at the decoders of the contents directly, without an envelope around them.
 func FuzzPayload(f *testing.F) {
 	x := newExchange(f)
-	types := []wire.Message{x.offer, x.accept, x.transfer, x.receipt, x.refusal}
+	q := newQuestions(f)
+	types := []wire.Message{
+		x.offer, x.accept, x.transfer, x.receipt, x.refusal, q.supply, q.sync, q.syncAck, q.want, q.wantAck, q.know, q.known,
+	}
 	for i, m := range types {
 		payload, err := canon.Marshal(m)
 		if err != nil {

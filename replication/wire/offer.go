@@ -38,7 +38,25 @@ type Offer struct {
 	Nonce       [NonceSize]byte       `cbor:"17,keyasint"`
 	// DryRun asks for every check and for nothing to be made.
 	DryRun bool `cbor:"18,keyasint"`
+	// Purpose is what the material is sent for.
+	Purpose Purpose `cbor:"19,keyasint"`
+	// State and Chain are the proof that the destination may be supplied, which it checks before its token is asked for
+	// anything; Transfer repeats them byte for byte. Absent from a replication, whose state is made after Accept.
+	State []byte   `cbor:"20,keyasint,omitempty"` // keyset.SignState
+	Chain [][]byte `cbor:"21,keyasint,omitempty"` // the epoch certificates, genesis first
 }
+
+// Purpose is what an exchange is for.
+type Purpose string
+
+// The purposes.
+const (
+	// PurposeReplicate makes the destination a new member of the key set. The source is the primary.
+	PurposeReplicate Purpose = "replicate"
+	// PurposeSupply brings material to a Region that is a member already. The source is any member that holds it. Nobody
+	// asked for a replica, so there is no principal, and no property of the replica is in the offer.
+	PurposeSupply Purpose = "supply"
+)
 
 // Tag is one tag of a key.
 type Tag struct {
@@ -60,11 +78,9 @@ func (o *Offer) validate() error {
 		return err
 	}
 	switch {
-	case len(o.Account) != 12 || strings.Trim(o.Account, "0123456789") != "":
+	case !validAccount(o.Account):
 		return fmt.Errorf("%w: account", ErrMalformed)
-	case !strings.HasPrefix(o.Principal, "arn:") || len(o.Principal) > 2048:
-		return fmt.Errorf("%w: principal", ErrMalformed)
-	case !strings.HasPrefix(o.KeyID, "mrk-") || len(o.KeyID) != 36 || strings.Trim(o.KeyID[4:], "0123456789abcdef") != "":
+	case !validKeyID(o.KeyID):
 		return fmt.Errorf("%w: key id", ErrMalformed)
 	case !apiName(o.Spec) || !apiName(o.Usage) || !apiName(o.Origin):
 		return fmt.Errorf("%w: spec, usage or origin", ErrMalformed)
@@ -75,6 +91,9 @@ func (o *Offer) validate() error {
 	case o.Nonce == [NonceSize]byte{}:
 		return fmt.Errorf("%w: no nonce", ErrMalformed)
 	}
+	if err := o.validatePurpose(); err != nil {
+		return err
+	}
 	if err := validateTags(o.Tags); err != nil {
 		return err
 	}
@@ -82,6 +101,68 @@ func (o *Offer) validate() error {
 		return err
 	}
 	return validateSuites(o.Suites)
+}
+
+func (o *Offer) validatePurpose() error {
+	switch o.Purpose {
+	case PurposeReplicate:
+		if !strings.HasPrefix(o.Principal, "arn:") || len(o.Principal) > 2048 {
+			return fmt.Errorf("%w: principal", ErrMalformed)
+		}
+		if len(o.State) != 0 || len(o.Chain) != 0 {
+			return fmt.Errorf("%w: a replication is offered without state and chain", ErrMalformed)
+		}
+		return nil
+	case PurposeSupply:
+		if o.Principal != "" || o.Policy != "" || o.Description != "" || len(o.Tags) != 0 || o.DryRun {
+			return fmt.Errorf("%w: a supply has no principal and no properties, and no dry run", ErrMalformed)
+		}
+		if err := validateShared(o.State, o.Chain); err != nil {
+			return err
+		}
+		if keyset.Hash(o.Chain[len(o.Chain)-1]) != o.Certificate {
+			return fmt.Errorf("%w: the chain does not end in the certificate", ErrMalformed)
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: purpose %.20q", ErrMalformed, o.Purpose)
+}
+
+// validateShared checks the size of a signed state and its chain.
+func validateShared(state []byte, chain [][]byte) error {
+	if len(state) == 0 || len(state) > maxState {
+		return fmt.Errorf("%w: state of %d bytes", ErrMalformed, len(state))
+	}
+	if len(chain) == 0 || len(chain) > keyset.MaxChain {
+		return fmt.Errorf("%w: chain of %d certificates", ErrMalformed, len(chain))
+	}
+	for _, c := range chain {
+		if len(c) == 0 || len(c) > maxCertificate {
+			return fmt.Errorf("%w: certificate of %d bytes", ErrMalformed, len(c))
+		}
+	}
+	return nil
+}
+
+func validAccount(s string) bool { return len(s) == 12 && strings.Trim(s, "0123456789") == "" }
+
+func validKeyID(s string) bool {
+	return strings.HasPrefix(s, "mrk-") && len(s) == 36 && strings.Trim(s[4:], "0123456789abcdef") == ""
+}
+
+// validateIDs checks a list of material ids, each once.
+func validateIDs(ids []string) error {
+	if len(ids) > MaxMaterials {
+		return fmt.Errorf("%w: %d materials", ErrMalformed, len(ids))
+	}
+	seen := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		if !keyset.ValidMaterialID(id) || seen[id] {
+			return fmt.Errorf("%w: material id malformed or repeated", ErrMalformed)
+		}
+		seen[id] = true
+	}
+	return nil
 }
 
 func validateTags(tags []Tag) error {

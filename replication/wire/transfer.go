@@ -1,9 +1,11 @@
 package wire
 
 import (
+	"bytes"
 	"crypto/sha512"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"antipode/regions/canon"
 	"antipode/regions/keyset"
@@ -63,10 +65,9 @@ func (t *Transfer) validateBody() error {
 		return fmt.Errorf("%w: token", ErrMalformed)
 	case len(t.Materials) == 0 || len(t.Materials) > MaxMaterials:
 		return fmt.Errorf("%w: %d materials", ErrMalformed, len(t.Materials))
-	case len(t.State) == 0 || len(t.State) > maxState:
-		return fmt.Errorf("%w: state of %d bytes", ErrMalformed, len(t.State))
-	case len(t.Chain) == 0 || len(t.Chain) > keyset.MaxChain:
-		return fmt.Errorf("%w: chain of %d certificates", ErrMalformed, len(t.Chain))
+	}
+	if err := validateShared(t.State, t.Chain); err != nil {
+		return err
 	}
 	seen := make(map[string]bool, len(t.Materials))
 	for _, w := range t.Materials {
@@ -75,17 +76,12 @@ func (t *Transfer) validateBody() error {
 		}
 		seen[w.ID] = true
 	}
-	for _, c := range t.Chain {
-		if len(c) == 0 || len(c) > maxCertificate {
-			return fmt.Errorf("%w: certificate of %d bytes", ErrMalformed, len(c))
-		}
-	}
 	return nil
 }
 
 // Follows returns [ErrMismatch] unless t carries out this offer and acceptance, m1 and m2 as they were sent: the same
 // exchange, the offered materials in order, each blob as long as the spec demands, the chain that ends in the offered
-// certificate. It returns [ErrUnsupported] for a spec that can't be sent.
+// certificate; in a supply the offered state and chain. It returns [ErrUnsupported] for a spec that can't be sent.
 func (t *Transfer) Follows(m1, m2 []byte, o *Offer, a *Accept) error {
 	if t.ExchangeID != o.ExchangeID || t.From != o.From || t.To != o.To {
 		return fmt.Errorf("%w: another exchange or region", ErrMismatch)
@@ -116,6 +112,9 @@ func (t *Transfer) Follows(m1, m2 []byte, o *Offer, a *Accept) error {
 	}
 	if keyset.Hash(t.Chain[len(t.Chain)-1]) != o.Certificate {
 		return fmt.Errorf("%w: the chain does not end in the offered certificate", ErrMismatch)
+	}
+	if o.Purpose == PurposeSupply && (!bytes.Equal(t.State, o.State) || !slices.EqualFunc(t.Chain, o.Chain, bytes.Equal)) {
+		return fmt.Errorf("%w: a supply with another state or chain than was offered", ErrMismatch)
 	}
 	return nil
 }

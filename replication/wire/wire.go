@@ -1,10 +1,16 @@
-// Package wire is the messages by which two Regions exchange key material, as they travel and as they are kept.
+// Package wire is the messages by which two Regions exchange key material and what they know of it, as they travel and as they are kept.
 //
 //	source                                   destination
 //	Offer    "antipode/m1"    ->
 //	                          <-   Accept    "antipode/m2"
 //	Transfer "antipode/m3"    ->
 //	                          <-   Receipt   "antipode/m4"  or at any step  Refusal "antipode/refusal"
+//
+// and single questions with one answer each, [Refusal] among the answers of the first two:
+//
+//	Sync "antipode/sync"      <->  SyncAck   "antipode/sync-ack"     the shared state of a key
+//	Want "antipode/want"      <->  WantAck   "antipode/want-ack"     asks for an exchange that brings material
+//	Know "antipode/know"      <->  Known     "antipode/known"        what a Region knows, page by page
 //
 // Invariants:
 //   - A message is a COSE_Sign1 under the sender's Replication Signing Key over deterministic CBOR (packages cose and
@@ -36,6 +42,12 @@ const (
 	TypeTransfer = "antipode/m3"
 	TypeReceipt  = "antipode/m4"
 	TypeRefusal  = "antipode/refusal"
+	TypeSync     = "antipode/sync"
+	TypeSyncAck  = "antipode/sync-ack"
+	TypeWant     = "antipode/want"
+	TypeWantAck  = "antipode/want-ack"
+	TypeKnow     = "antipode/know"
+	TypeKnown    = "antipode/known"
 )
 
 // MaxSize is the largest message in bytes.
@@ -89,7 +101,8 @@ func (r Route) validate() error {
 	return nil
 }
 
-// Message is one of [*Offer], [*Accept], [*Transfer], [*Receipt] and [*Refusal].
+// Message is one of [*Offer], [*Accept], [*Transfer], [*Receipt], [*Refusal], [*Sync], [*SyncAck], [*Want], [*WantAck],
+// [*Know] and [*Known].
 type Message interface {
 	// Type returns the COSE type.
 	Type() string
@@ -193,6 +206,18 @@ func blank(typ string) (Message, error) {
 		return &Receipt{}, nil
 	case TypeRefusal:
 		return &Refusal{}, nil
+	case TypeSync:
+		return &Sync{}, nil
+	case TypeSyncAck:
+		return &SyncAck{}, nil
+	case TypeWant:
+		return &Want{}, nil
+	case TypeWantAck:
+		return &WantAck{}, nil
+	case TypeKnow:
+		return &Know{}, nil
+	case TypeKnown:
+		return &Known{}, nil
 	}
 	return nil, fmt.Errorf("%w: type %q", ErrMalformed, typ)
 }
