@@ -107,12 +107,21 @@ func (r *Region) proceed(ctx context.Context, c *Call) error {
 }
 
 // allow asks the key's policy.
-func (r *Region) allow(c *Call, action, resource string, p policy.Policy, account string) error {
-	d := policy.Decide(p, policy.Request{
-		PrincipalARN: c.caller.ARN, PrincipalAccount: c.caller.Account, Administrator: c.caller.Administrator,
-		Action: "kms:" + action, KeyAccount: account,
-	})
-	if !d.Allowed {
+func (r *Region) allow(c *Call, action, resource string, p *policy.Document, account string) error {
+	req := policy.Request{
+		Principal: policy.Principal{
+			Type: policy.PrincipalType(c.caller.Kind), ARN: c.caller.ARN, RoleARN: c.caller.RoleARN,
+			Account: c.caller.Account, UserName: c.caller.UserName, UserID: c.caller.UserID,
+		},
+		Action: "kms:" + action, Resource: resource, ResourceAccount: account, KeyPolicy: p,
+	}
+	if req.Principal.Type == "" {
+		req.Principal.Type = policy.User
+	}
+	if c.caller.Administrator {
+		req.Identity = []*policy.Document{r.administrator}
+	}
+	if !policy.Decide(&req).Allowed {
 		return denied(c.caller.ARN, action, resource)
 	}
 	return nil

@@ -111,14 +111,17 @@ func checkPolicy(document, account string) (string, error) {
 	if document == "" {
 		return policy.Default(account), nil
 	}
-	_, err := policy.Parse(document, account)
+	d, err := policy.ParseKeyPolicy(document)
 	switch {
 	case errors.Is(err, policy.ErrTooLarge):
 		return "", Errorf(CodeLimitExceeded, "The policy document is larger than %d bytes.", policy.MaxSize)
 	case errors.Is(err, policy.ErrMalformed):
 		return "", Errorf(CodeMalformedPolicy, "%v", err)
 	case err != nil:
-		return "", Errorf(CodeUnsupportedOperation, "Only the default key policy is supported by this version of Antipode: %v", err)
+		return "", err
+	case !d.IsDefault(account):
+		// Its conditions would ask for what calls don't tell yet.
+		return "", Errorf(CodeUnsupportedOperation, "Only the default key policy is supported by this version of Antipode.")
 	}
 	return document, nil
 }

@@ -16,6 +16,7 @@ import (
 	"antipode/regions/ciphertext"
 	"antipode/regions/identity"
 	"antipode/regions/keyring"
+	"antipode/regions/policy"
 	"antipode/regions/roster"
 )
 
@@ -51,6 +52,8 @@ type Region struct {
 	roster     atomic.Pointer[roster.Roster]
 	recovering atomic.Bool
 	replicator Replicator
+	// administrator is the identity policy of a caller who is one.
+	administrator *policy.Document
 }
 
 // Replicator moves keys between Regions; package replication provides it.
@@ -154,6 +157,9 @@ func Open(ctx context.Context, cfg Config) (_ *Region, err error) {
 	}()
 	r := &Region{cfg: cfg, ring: ring}
 	r.views = newViews(r)
+	if r.administrator, err = policy.ParseIdentityPolicy(policy.Administrator); err != nil {
+		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
+	}
 	if r.sealer, err = ciphertext.New(cfg.Token, cfg.Random, cfg.Steady, ciphertext.Limits{}); err != nil {
 		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
 	}

@@ -18,7 +18,7 @@ import (
 type view struct {
 	key       Key
 	arn       string
-	policy    policy.Policy
+	policy    *policy.Document
 	document  string
 	shared    *keyset.State // nil for a single-Region key, and while a replica is Creating
 	materials map[string]keyring.Material
@@ -171,7 +171,7 @@ func (r *Region) loadView(ctx context.Context, rd Reader, id string) (*view, err
 		return nil, fmt.Errorf("policy of %s: %w", id, err)
 	}
 	v.document = pol.Document
-	if v.policy, err = policy.Parse(pol.Document, v.key.Account); err != nil {
+	if v.policy, err = policy.ParseKeyPolicy(pol.Document); err != nil {
 		return nil, fmt.Errorf("policy of %s: %w", id, err)
 	}
 	materials, err := List[MaterialRecord](ctx, rd, r.ring, Query{Kind: KindMaterial, Account: v.key.Account, ID: id})

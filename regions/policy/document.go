@@ -1,160 +1,195 @@
 package policy
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"io"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+	"slices"
 )
 
-// document is a policy as the JSON policy grammar of IAM has it.
-type document struct {
-	Version   string     `json:"Version"`
-	ID        string     `json:"Id"`
-	Statement statements `json:"Statement"`
+// Kind says what a document is attached to, which decides what it may say.
+type Kind uint8
+
+// The kinds of documents.
+const (
+	KeyPolicy      Kind = iota + 1 // of a key: has principals; "*" as Resource is the key
+	IdentityPolicy                 // of a user or role: has no principals
+	SessionPolicy                  // of temporary credentials: has no principals
+	TrustPolicy                    // of a role, who may assume it: has principals and no Resource
+)
+
+// String returns the kind in words, as they stand in front of errors and explanations.
+func (k Kind) String() string {
+	switch k {
+	case KeyPolicy:
+		return "key policy"
+	case IdentityPolicy:
+		return "identity policy"
+	case SessionPolicy:
+		return "session policy"
+	case TrustPolicy:
+		return "trust policy"
+	default:
+		return "no policy"
+	}
 }
 
+// hasPrincipals reports whether statements say whom they concern.
+func (k Kind) hasPrincipals() bool { return k == KeyPolicy || k == TrustPolicy }
+
+// Document is a policy document, compiled. It is immutable and safe for concurrent use; nil and the zero value allow
+// nothing.
+type Document struct {
+	kind       Kind
+	statements []statement
+	asks       keySet
+	names      []string
+}
+
+// statement is one statement, compiled. A statement without effect is kept, for its number.
 type statement struct {
-	Sid          string         `json:"Sid"`
-	Effect       string         `json:"Effect"`
-	Principal    *principal     `json:"Principal"`
-	NotPrincipal *principal     `json:"NotPrincipal"`
-	Action       oneOrMore      `json:"Action"`
-	NotAction    oneOrMore      `json:"NotAction"`
-	Resource     oneOrMore      `json:"Resource"`
-	NotResource  oneOrMore      `json:"NotResource"`
-	Condition    conditionBlock `json:"Condition"`
+	sid          string
+	deny         bool
+	inert        bool // names no action or no resource: AWS KMS accepts it in a key policy, and it does nothing
+	hasPrincipal bool
+	notPrincipal bool
+	notAction    bool
+	notResource  bool
+	who          principals
+	actions      []action
+	resources    []template
+	conditions   []condition
 }
 
-// conditionBlock is operator, condition key, values. Conditions are kept as written until they are evaluated.
-type conditionBlock map[string]map[string]jsontext.Value
-
-// oneOrMore is a string or a list of strings.
-type oneOrMore []string
-
-// statements is a statement or a list of them.
-type statements []statement
-
-// principal is "*", or principals by type: "AWS", "Service", "Federated" or "CanonicalUser".
-type principal struct {
-	everybody bool
-	byType    map[string]oneOrMore
+// ParseKeyPolicy reads the policy of a key, at most [MaxSize] bytes. It returns an error that wraps [ErrMalformed] or
+// [ErrTooLarge].
+func ParseKeyPolicy(text string) (*Document, error) {
+	return parse(KeyPolicy, text, len(text), MaxSize)
 }
 
-func (o oneOrMore) has(match func(string) bool) bool {
-	for _, s := range o {
-		if match(s) {
-			return true
-		}
-	}
-	return false
+// ParseIdentityPolicy reads a policy of a user or role, at most [MaxIdentityPolicy] characters without white space. Errors
+// are those of [ParseKeyPolicy].
+func ParseIdentityPolicy(text string) (*Document, error) {
+	return parse(IdentityPolicy, text, dense(text), MaxIdentityPolicy)
 }
 
-// UnmarshalJSONFrom reads a string or a list.
-func (o *oneOrMore) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	if dec.PeekKind() == '[' {
-		return json.UnmarshalDecode(dec, (*[]string)(o))
-	}
-	var one string
-	if err := json.UnmarshalDecode(dec, &one); err != nil {
-		return err
-	}
-	*o = oneOrMore{one}
-	return nil
+// ParseSessionPolicy reads the policy that a caller of AssumeRole passes, at most [MaxSessionPolicy] characters. Errors
+// are those of [ParseKeyPolicy].
+func ParseSessionPolicy(text string) (*Document, error) {
+	return parse(SessionPolicy, text, len([]rune(text)), MaxSessionPolicy)
 }
 
-// UnmarshalJSONFrom reads a statement or a list.
-func (s *statements) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	if dec.PeekKind() == '[' {
-		return json.UnmarshalDecode(dec, (*[]statement)(s))
-	}
-	var one statement
-	if err := json.UnmarshalDecode(dec, &one); err != nil {
-		return err
-	}
-	*s = statements{one}
-	return nil
+// ParseSessionIdentityPolicy reads an identity policy that is to narrow a session, as a managed policy passed to
+// AssumeRole does: at most [MaxIdentityPolicy] characters without white space.
+func ParseSessionIdentityPolicy(text string) (*Document, error) {
+	return parse(SessionPolicy, text, dense(text), MaxIdentityPolicy)
 }
 
-// UnmarshalJSONFrom reads "*" or an object.
-func (p *principal) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	if dec.PeekKind() == '{' {
-		return json.UnmarshalDecode(dec, &p.byType)
-	}
-	var all string
-	if err := json.UnmarshalDecode(dec, &all); err != nil {
-		return err
-	}
-	if all != "*" {
-		return errors.New(`a Principal is an object or "*"`)
-	}
-	p.everybody = true
-	return nil
+// ParseTrustPolicy reads the policy that says who may assume a role, at most [MaxTrustPolicy] characters without white
+// space. Errors are those of [ParseKeyPolicy]. [Decide] takes it as Request.KeyPolicy.
+func ParseTrustPolicy(text string) (*Document, error) {
+	return parse(TrustPolicy, text, dense(text), MaxTrustPolicy)
 }
 
-// parseDocument checks size, characters, JSON and grammar; it says nothing about what the policy means.
-func parseDocument(text string) (document, error) {
-	if len(text) > MaxSize {
-		return document{}, ErrTooLarge
+// largest bounds what is parsed at all, white space included.
+const largest = 4 * MaxSize
+
+func parse(kind Kind, text string, size, limit int) (*Document, error) {
+	if size > limit || len(text) > largest {
+		return nil, fmt.Errorf("%w: a %s has at most %d", ErrTooLarge, kind, limit)
 	}
-	for i, r := range text {
-		// AWS's pattern for policies: tab, line feed, carriage return and the printable part of Latin-1.
-		if (r < ' ' && r != '\t' && r != '\n' && r != '\r') || r > 0xff {
-			return document{}, fmt.Errorf("%w: character %q at byte %d", ErrMalformed, r, i)
-		}
+	raw, err := parseGrammar(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if err := refuseNull([]byte(text)); err != nil {
-		return document{}, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	var d document
-	if err := json.Unmarshal([]byte(text), &d, json.RejectUnknownMembers(true)); err != nil {
-		return document{}, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	if err := d.check(); err != nil {
-		return document{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	d, err := raw.compile(kind)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return d, nil
 }
 
-// refuseNull refuses null wherever it stands: the decoder would read it as an absent member.
-func refuseNull(text []byte) error {
-	dec := jsontext.NewDecoder(bytes.NewReader(text))
-	for {
-		tok, err := dec.ReadToken()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if tok.Kind() == 'n' {
-			return errors.New("null in a policy")
-		}
+// Kind returns what the document was parsed as.
+func (d *Document) Kind() Kind {
+	if d == nil {
+		return 0
 	}
+	return d.kind
 }
 
-// check applies the rules of the grammar that the Go types don't.
-func (d document) check() error {
-	if d.Version != "" && d.Version != "2012-10-17" && d.Version != "2008-10-17" {
-		return errors.New("unknown Version")
+// Asks reports whether a condition or a variable of the document asks for the condition key, which is named as
+// "kms:ResourceAliases", or for any key that begins with "aws:ResourceTag/". What no document asks for need not be in the
+// [Context].
+func (d *Document) Asks(name string) bool {
+	ref, err := newKeyRef(name)
+	return err == nil && d != nil && d.asks.has(ref.id)
+}
+
+// Principals returns the users, roles, sessions and account roots that the document names, sorted, each once. An account
+// that was named by its id is given as that id.
+func (d *Document) Principals() []string {
+	if d == nil {
+		return nil
 	}
-	if len(d.Statement) == 0 {
-		return errors.New("no Statement")
-	}
-	for i, s := range d.Statement {
-		switch {
-		case s.Effect != "Allow" && s.Effect != "Deny":
-			return fmt.Errorf("statement %d: Effect is neither Allow nor Deny", i+1)
-		case (s.Principal == nil) == (s.NotPrincipal == nil):
-			return fmt.Errorf("statement %d: needs a Principal or a NotPrincipal", i+1)
-		case s.Action != nil && s.NotAction != nil:
-			return fmt.Errorf("statement %d: has both Action and NotAction", i+1)
-		case s.Resource != nil && s.NotResource != nil:
-			return fmt.Errorf("statement %d: has both Resource and NotResource", i+1)
+	return slices.Clone(d.names)
+}
+
+// Existence tells whether principals exist.
+type Existence interface {
+	// PrincipalExists reports whether the user, role or account exists. It is asked about accounts by id or ARN, and about
+	// principals of other accounts too.
+	PrincipalExists(ctx context.Context, principal string) (bool, error)
+}
+
+// CheckPrincipals returns an error that wraps [ErrMalformed] if a principal that the document names does not exist, as AWS
+// refuses such a key policy, and the error of known if it can't tell.
+func CheckPrincipals(ctx context.Context, d *Document, known Existence) error {
+	for _, p := range d.Principals() {
+		ok, err := known.PrincipalExists(ctx, p)
+		if err != nil {
+			return fmt.Errorf("look up principal: %w", err)
+		}
+		if !ok {
+			return fmt.Errorf("%w: Policy contains a statement with one or more invalid principals", ErrMalformed)
 		}
 	}
 	return nil
 }
+
+// IsDefault reports whether the document is a key policy that means the same as [Default]: it gives kms:* on the key to
+// the account, unconditionally, and nothing to anybody else. Its layout, Id, Sids and the order of members don't matter.
+func (d *Document) IsDefault(account string) bool {
+	if d == nil || d.kind != KeyPolicy || len(d.statements) == 0 {
+		return false
+	}
+	for i := range d.statements {
+		if s := &d.statements[i]; s.deny || s.inert || s.notPrincipal || s.notAction || s.notResource ||
+			len(s.conditions) > 0 || !s.who.only(account) || !s.everyAction() || !s.everyResource() {
+			return false
+		}
+	}
+	return true
+}
+
+// only reports whether the element names this account and nobody else.
+func (p *principals) only(account string) bool {
+	if p.everybody || len(p.arns) > 0 || len(p.others) > 0 || len(p.accounts) == 0 {
+		return false
+	}
+	for a := range p.accounts {
+		if a.account != account || (a.partition != "" && a.partition != "aws") {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *statement) everyAction() bool {
+	return slices.ContainsFunc(s.actions, func(a action) bool { return a.pattern == "*" || a.pattern == "kms:*" })
+}
+
+func (s *statement) everyResource() bool {
+	return slices.ContainsFunc(s.resources, func(t template) bool { return t.shape == everything })
+}
+
+var errDuplicateSid = errors.New("statement ids (Sid) in a single policy must be unique")
