@@ -84,7 +84,7 @@ func validateDescription(d string) error {
 // validateTags checks AWS's rules for tags: up to 50, keys of 1 to 128 characters that are unique and not AWS's own,
 // values of up to 256 characters.
 func validateTags(tags []Tag) error {
-	if len(tags) > 50 {
+	if len(tags) > maxTags {
 		return Errorf(CodeTag, "Too many tags")
 	}
 	seen := map[string]bool{}

@@ -77,12 +77,17 @@ func OperationByName(name string) (Operation, bool) {
 var table = sync.OnceValue(func() []Operation {
 	ops := []Operation{
 		row("CancelKeyDeletion", ClassManage, cancelKeyDeletion),
+		keyStoreOperation("ConnectCustomKeyStore"),
 		row("CreateAlias", ClassManage, createAlias),
+		row("CreateCustomKeyStore", ClassManage, createCustomKeyStore),
 		row("CreateKey", ClassManage, createKey),
 		row("Decrypt", ClassData, decrypt),
 		row("DeleteAlias", ClassManage, deleteAlias),
+		keyStoreOperation("DeleteCustomKeyStore"),
+		row("DescribeCustomKeyStores", ClassRead, describeCustomKeyStores),
 		row("DescribeKey", ClassRead, describeKey),
 		row("DisableKey", ClassManage, disableKey),
+		keyStoreOperation("DisconnectCustomKeyStore"),
 		row("EnableKey", ClassManage, enableKey),
 		row("Encrypt", ClassData, encrypt),
 		row("GenerateDataKey", ClassData, generateDataKey),
@@ -91,10 +96,15 @@ var table = sync.OnceValue(func() []Operation {
 		row("GetKeyPolicy", ClassRead, getKeyPolicy),
 		row("ListAliases", ClassRead, listAliases),
 		row("ListKeys", ClassRead, listKeys),
+		row("ListResourceTags", ClassRead, listResourceTags),
 		row("ReEncrypt", ClassData, reEncrypt),
 		row("ReplicateKey", ClassManage, replicateKey),
 		row("ScheduleKeyDeletion", ClassManage, scheduleKeyDeletion),
+		row("TagResource", ClassManage, tagResource),
+		row("UntagResource", ClassManage, untagResource),
 		row("UpdateAlias", ClassManage, updateAlias),
+		keyStoreOperation("UpdateCustomKeyStore"),
+		row("UpdateKeyDescription", ClassManage, updateKeyDescription),
 	}
 	for _, name := range notBuilt {
 		ops = append(ops, Operation{Name: name, Class: ClassRead, NewInput: func() any { return new(struct{}) }})
@@ -110,12 +120,9 @@ var table = sync.OnceValue(func() []Operation {
 
 // notBuilt are the operations of the AWS KMS model that this version answers with UnsupportedOperationException.
 var notBuilt = []string{
-	"ConnectCustomKeyStore", "CreateCustomKeyStore", "CreateGrant", "Decapsulate", "DeleteCustomKeyStore",
-	"DeleteImportedKeyMaterial", "DeriveSharedSecret", "DescribeCustomKeyStores", "DisableKeyRotation",
-	"DisconnectCustomKeyStore", "EnableKeyRotation", "Encapsulate", "GenerateDataKeyPair",
-	"GenerateDataKeyPairWithoutPlaintext", "GenerateMac", "GetKeyLastUsage", "GetKeyRotationStatus",
-	"GetParametersForImport", "GetPublicKey", "ImportKeyMaterial", "ListGrants", "ListKeyPolicies", "ListKeyRotations",
-	"ListResourceTags", "ListRetirableGrants", "PutKeyPolicy", "RetireGrant", "RevokeGrant", "RotateKeyOnDemand", "Sign",
-	"TagResource", "UntagResource", "UpdateCustomKeyStore", "UpdateKeyDescription", "UpdatePrimaryRegion", "Verify",
-	"VerifyMac",
+	"CreateGrant", "Decapsulate", "DeleteImportedKeyMaterial", "DeriveSharedSecret", "DisableKeyRotation",
+	"EnableKeyRotation", "Encapsulate", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "GenerateMac",
+	"GetKeyLastUsage", "GetKeyRotationStatus", "GetParametersForImport", "GetPublicKey", "ImportKeyMaterial",
+	"ListGrants", "ListKeyPolicies", "ListKeyRotations", "ListRetirableGrants", "PutKeyPolicy", "RetireGrant",
+	"RevokeGrant", "RotateKeyOnDemand", "Sign", "UpdatePrimaryRegion", "Verify", "VerifyMac",
 }

@@ -43,6 +43,10 @@ EnableKey                               ok ok 3  3  5  ok 14 15
 ReplicateKey                            ok 1  3  3  5  11 14 15
 ScheduleKeyDeletion                     ok ok 3  3  ok ok ok 15
 UpdateAlias                             ok ok 3  3  ok ok ok ok
+ListResourceTags                        ok ok ok ok ok ok ok ok
+TagResource                             ok ok 3  3  ok ok ok ok
+UntagResource                           ok ok 3  3  ok ok ok ok
+UpdateKeyDescription                    ok ok 3  3  ok ok ok ok
 `
 
 // notes are AWS's texts, after the key's ARN.
@@ -65,7 +69,11 @@ func TestStateTable(t *testing.T) {
 		fields := strings.Fields(line)
 		table[fields[0]] = fields[1:]
 	}
-	noKey := map[string]bool{"CreateKey": true, "GenerateRandom": true, "ListKeys": true}
+	noKey := map[string]bool{
+		"CreateKey": true, "GenerateRandom": true, "ListKeys": true, "ConnectCustomKeyStore": true,
+		"CreateCustomKeyStore": true, "DeleteCustomKeyStore": true, "DescribeCustomKeyStores": true,
+		"DisconnectCustomKeyStore": true, "UpdateCustomKeyStore": true,
+	}
 	for _, op := range regions.Operations() {
 		if _, in := table[op.Name]; op.Built() && !noKey[op.Name] && !in {
 			t.Errorf("%s is built, and not in this test's table", op.Name)
@@ -92,6 +100,13 @@ func TestStateTable(t *testing.T) {
 		"ReplicateKey":        func() any { return &regions.ReplicateKeyInput{KeyID: key.KeyID, ReplicaRegion: "eu-west-1"} },
 		"ScheduleKeyDeletion": func() any { return &regions.ScheduleKeyDeletionInput{KeyID: key.KeyID} },
 		"UpdateAlias":         func() any { return &regions.AliasInput{AliasName: "alias/idle", TargetKeyID: key.KeyID} },
+		"ListResourceTags":    func() any { return &regions.ListResourceTagsInput{KeyID: key.KeyID} },
+		"TagResource":         func() any { return &regions.TagResourceInput{KeyID: key.KeyID, Tags: []regions.Tag{{TagKey: "a"}}} },
+		"UntagResource":       func() any { return &regions.UntagResourceInput{KeyID: key.KeyID, TagKeys: []string{"a"}} },
+		"UpdateKeyDescription": func() any {
+			text := "d"
+			return &regions.UpdateKeyDescriptionInput{KeyID: key.KeyID, Description: &text}
+		},
 	}
 	inputs["GenerateDataKeyWithoutPlaintext"] = inputs["GenerateDataKey"]
 	for op, row := range table {

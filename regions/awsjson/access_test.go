@@ -2,6 +2,7 @@ package awsjson_test
 
 import (
 	"encoding/base64"
+	"strings"
 	"testing"
 
 	"antipode/regions"
@@ -17,14 +18,16 @@ func TestAccessDenied(t *testing.T) {
 	sealed := base64.StdEncoding.EncodeToString(f.Encrypt(t, key.KeyID, []byte("x")))
 	f.AddUser(t, "clerk", "AKIACCCCCCCCCCCCCCCC", nil)
 	body := `{"KeyId":"` + key.KeyID + `","TargetKeyId":"` + key.KeyID + `","DestinationKeyId":"` + key.KeyID + `","Plaintext":"eA==",` +
-		`"CiphertextBlob":"` + sealed + `","NumberOfBytes":8,"ReplicaRegion":"us-west-1","AliasName":"alias/`
+		`"CiphertextBlob":"` + sealed + `","NumberOfBytes":8,"ReplicaRegion":"us-west-1","Tags":[],"TagKeys":[],"Description":"d",` +
+		`"AliasName":"alias/`
 	for _, op := range regions.Operations() {
 		if !op.Built() {
 			continue
 		}
 		action, resource, alias := op.Name, key.Arn, "a"
 		switch op.Name {
-		case "CreateKey", "GenerateRandom", "ListKeys", "ListAliases":
+		case "CreateKey", "GenerateRandom", "ListKeys", "ListAliases", "ConnectCustomKeyStore", "CreateCustomKeyStore",
+			"DeleteCustomKeyStore", "DescribeCustomKeyStores", "DisconnectCustomKeyStore", "UpdateCustomKeyStore":
 			resource = "*"
 		case "CreateAlias":
 			alias = "b"
@@ -32,6 +35,9 @@ func TestAccessDenied(t *testing.T) {
 			action = "ReEncryptFrom"
 		}
 		r := ordinary(op.Name, body+alias+`"}`)
+		if strings.HasSuffix(op.Name, "CustomKeyStore") {
+			r = ordinary(op.Name, `{"CustomKeyStoreId":"cks-1","CustomKeyStoreName":"n"}`)
+		}
 		r.accessKey = "AKIACCCCCCCCCCCCCCCC"
 		f.refused(t, r, "AccessDeniedException", "User: arn:aws:iam::111122223333:user/clerk is not authorized to perform: kms:"+
 			action+" on resource: "+resource+" because no identity-based policy allows the kms:"+action+" action")

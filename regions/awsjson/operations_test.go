@@ -94,9 +94,30 @@ func snapshot(t *testing.T, operation string) string {
 
 // ignored are members of the model that an operation that is built does not read.
 var ignored = map[string]string{
-	"Decrypt.DryRunModifiers":   "newer than the rest; a dry run that asks for it is a dry run all the same",
-	"ReEncrypt.DryRunModifiers": "likewise",
+	"Decrypt.DryRunModifiers":                               "newer than the rest; a dry run that asks for it is a dry run all the same",
+	"ReEncrypt.DryRunModifiers":                             "likewise",
+	"CreateCustomKeyStore.CloudHsmClusterId":                noKeyStores,
+	"CreateCustomKeyStore.CustomKeyStoreType":               noKeyStores,
+	"CreateCustomKeyStore.KeyStorePassword":                 noKeyStores,
+	"CreateCustomKeyStore.TrustAnchorCertificate":           noKeyStores,
+	"CreateCustomKeyStore.XksProxyAuthenticationCredential": noKeyStores,
+	"CreateCustomKeyStore.XksProxyConnectivity":             noKeyStores,
+	"CreateCustomKeyStore.XksProxyUriEndpoint":              noKeyStores,
+	"CreateCustomKeyStore.XksProxyUriPath":                  noKeyStores,
+	"CreateCustomKeyStore.XksProxyVpcEndpointServiceName":   noKeyStores,
+	"CreateCustomKeyStore.XksProxyVpcEndpointServiceOwner":  noKeyStores,
+	"UpdateCustomKeyStore.CloudHsmClusterId":                noKeyStores,
+	"UpdateCustomKeyStore.KeyStorePassword":                 noKeyStores,
+	"UpdateCustomKeyStore.XksProxyAuthenticationCredential": noKeyStores,
+	"UpdateCustomKeyStore.XksProxyConnectivity":             noKeyStores,
+	"UpdateCustomKeyStore.XksProxyUriEndpoint":              noKeyStores,
+	"UpdateCustomKeyStore.XksProxyUriPath":                  noKeyStores,
+	"UpdateCustomKeyStore.XksProxyVpcEndpointServiceName":   noKeyStores,
+	"UpdateCustomKeyStore.XksProxyVpcEndpointServiceOwner":  noKeyStores,
+	"UpdateCustomKeyStore.NewCustomKeyStoreName":            noKeyStores,
 }
+
+const noKeyStores = "there are no custom key stores, and secrets of theirs are not to be held"
 
 // What the official client sends decodes into our inputs, and each member of it arrives.
 func TestSDKRequests(t *testing.T) {
