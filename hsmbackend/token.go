@@ -119,8 +119,9 @@ type Deriver interface {
 	DeriveECB(ctx context.Context, key KeyRef, data [32]byte, attr Attributes) (KeyRef, error)
 
 	// DeriveXAES makes the AES-256-GCM key of XAES-256-GCM (C2SP) for the first 12 bytes of a 24-byte nonce. It is
-	// SP 800-108 counter mode with AES-CMAC; where the token lacks that mechanism it is composed of AES-ECB and
-	// CKM_AES_ECB_ENCRYPT_DATA, and the value L = AES-ECB(key, 0^128) exists in memory for the time of the call only.
+	// SP 800-108 counter mode with AES-CMAC; [Capabilities].XAES says how it is computed. A token with [XAESOnHost] may
+	// answer [ErrNotPermitted] for key only when the derived key is used. attr must allow [MechAESGCM] there, and can't
+	// have Token or Extractable.
 	DeriveXAES(ctx context.Context, key KeyRef, prefix [12]byte, attr Attributes) (KeyRef, error)
 }
 
@@ -132,10 +133,12 @@ type Tagger interface {
 	Tag(ctx context.Context, key KeyRef) ([]byte, error)
 }
 
-// GCM seals and opens with AES-256-GCM and a 16-byte tag. aad must not be empty (a SoftHSM build aborts on that).
+// GCM seals and opens with AES-256-GCM and a 16-byte tag. aad must not be empty (a SoftHSM build aborts on that). Where
+// the token has no AES-GCM ([XAESOnHost]), key must come from DeriveXAES; for others it returns [ErrUnsupported].
 type GCM interface {
 	// SealGCM returns ciphertext and tag for plaintext of 0 to 65536 bytes, and the IV that was used: iv, or, where
-	// [Capabilities].GCMIVFromToken says so, the token's own.
+	// [Capabilities].GCMIVFromToken says so, the token's own. It returns [ErrTokenLies] for an own IV that can't be
+	// random: zero, or the one before.
 	SealGCM(ctx context.Context, key KeyRef, iv [12]byte, plaintext, aad []byte) ([]byte, [12]byte, error)
 
 	// OpenGCM returns the plaintext, or [ErrIntegrity] for whatever is wrong with sealed, iv or aad.

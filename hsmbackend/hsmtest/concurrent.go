@@ -16,8 +16,8 @@ func concurrency(t *testing.T, tok hsmbackend.Token) {
 	ctx := t.Context()
 	kek := key(t, tok, hsmbackend.AES256, kekAttributes())
 	defer destroy(t, tok, kek)
-	shared := key(t, tok, hsmbackend.AES256, gcmAttributes())
-	defer destroy(t, tok, shared)
+	shared, _, done := sealing(t, tok, useCrypt)
+	defer done()
 	var wg sync.WaitGroup
 	for w := range 16 {
 		wg.Go(func() {

@@ -13,11 +13,28 @@ import (
 	"antipode/hsmbackend"
 )
 
+// sealing makes a key that SealGCM and OpenGCM take, as far as use allows, of a known value. Where the token has no
+// AES-GCM that is a message key. done destroys it.
+func sealing(t *testing.T, tok hsmbackend.Token, use hsmbackend.Usage) (ref hsmbackend.KeyRef, value []byte, done func()) {
+	t.Helper()
+	material, attr := secretBytes(t, 32), attributes("message key", use, hsmbackend.MechAESGCM)
+	if !tok.Capabilities().GCMOnHost() {
+		ref = Import(t, tok, hsmbackend.AES256, material, attr)
+		return ref, material, func() { destroy(t, tok, ref) }
+	}
+	prefix := [12]byte(secretBytes(t, 12))
+	base := Import(t, tok, hsmbackend.AES256, material, WorkingCopy(tok))
+	ref = must(tok.DeriveXAES(t.Context(), base, prefix, attr))(t)
+	return ref, softXAES(t, material, 'X', prefix[:]), func() {
+		destroy(t, tok, ref)
+		destroy(t, tok, base)
+	}
+}
+
 func gcm(t *testing.T, tok hsmbackend.Token) {
 	ctx := t.Context()
-	material := secretBytes(t, 32)
-	k := Import(t, tok, hsmbackend.AES256, material, gcmAttributes())
-	defer destroy(t, tok, k)
+	k, material, done := sealing(t, tok, useCrypt)
+	defer done()
 	for _, n := range []int{0, 1, 15, 16, 17, 4096, 65536} {
 		plaintext, aad, want := secretBytes(t, n), secretBytes(t, 1+n/7), [12]byte(secretBytes(t, 12))
 		sealed, iv, err := tok.SealGCM(ctx, k, want, plaintext, aad)
@@ -39,8 +56,8 @@ func gcm(t *testing.T, tok hsmbackend.Token) {
 
 func gcmTampered(t *testing.T, tok hsmbackend.Token) {
 	ctx := t.Context()
-	k := key(t, tok, hsmbackend.AES256, gcmAttributes())
-	defer destroy(t, tok, k)
+	k, _, done := sealing(t, tok, useCrypt)
+	defer done()
 	plaintext, aad := []byte("some plaintext"), []byte("some aad")
 	sealed, iv, err := tok.SealGCM(ctx, k, [12]byte{1}, plaintext, aad)
 	if err != nil {
@@ -69,8 +86,8 @@ func gcmTampered(t *testing.T, tok hsmbackend.Token) {
 	try("less than a tag", iv, sealed[:15], aad)
 	try("nothing", iv, nil, aad)
 	try("longer", iv, append(slices.Clone(sealed), 0), aad)
-	other := key(t, tok, hsmbackend.AES256, gcmAttributes())
-	defer destroy(t, tok, other)
+	other, _, doneOther := sealing(t, tok, useCrypt)
+	defer doneOther()
 	_, err = tok.OpenGCM(ctx, other, iv, sealed, aad)
 	wants(t, err, hsmbackend.ErrIntegrity, "another key")
 	if got, err := tok.OpenGCM(ctx, k, iv, sealed, aad); err != nil || !bytes.Equal(got, plaintext) {
@@ -80,8 +97,8 @@ func gcmTampered(t *testing.T, tok hsmbackend.Token) {
 
 func gcmLimits(t *testing.T, tok hsmbackend.Token) {
 	ctx := t.Context()
-	k := key(t, tok, hsmbackend.AES256, gcmAttributes())
-	defer destroy(t, tok, k)
+	k, _, done := sealing(t, tok, useCrypt)
+	defer done()
 	for _, aad := range [][]byte{nil, {}} {
 		_, _, err := tok.SealGCM(ctx, k, [12]byte{}, []byte("x"), aad)
 		wants(t, err, hsmbackend.ErrInvalidInput, "seal without aad")
@@ -149,10 +166,14 @@ func macs(t *testing.T, tok hsmbackend.Token) {
 func mechanismsEnforced(t *testing.T, tok hsmbackend.Token) {
 	ctx := t.Context()
 	// The working copy may do AES-ECB only, though its usage has ENCRYPT.
-	k := key(t, tok, hsmbackend.AES256, xaesAttributes())
+	k := key(t, tok, hsmbackend.AES256, WorkingCopy(tok))
 	defer destroy(t, tok, k)
+	refusal := hsmbackend.ErrNotPermitted
+	if tok.Capabilities().GCMOnHost() {
+		refusal = hsmbackend.ErrUnsupported
+	}
 	_, _, err := tok.SealGCM(ctx, k, [12]byte{}, []byte("x"), []byte("a"))
-	wants(t, err, hsmbackend.ErrNotPermitted, "GCM with a key for ECB")
+	wants(t, err, refusal, "GCM with a key for ECB")
 	g := key(t, tok, hsmbackend.AES256, gcmAttributes())
 	defer destroy(t, tok, g)
 	_, err = tok.Tag(ctx, g)
@@ -186,8 +207,8 @@ func usagesEnforced(t *testing.T, tok hsmbackend.Token) {
 	_, err = tok.Wrap(ctx, unwrapOnly, plain)
 	wants(t, err, hsmbackend.ErrNotPermitted, "wrap with a key for unwrapping")
 
-	encryptOnly := with(hsmbackend.UsageEncrypt, hsmbackend.AES256, hsmbackend.MechAESGCM)
-	defer destroy(t, tok, encryptOnly)
+	encryptOnly, _, doneEncrypt := sealing(t, tok, hsmbackend.UsageEncrypt)
+	defer doneEncrypt()
 	sealed, iv, err := tok.SealGCM(ctx, encryptOnly, [12]byte{}, []byte("x"), []byte("a"))
 	if err != nil {
 		t.Fatal(err)
@@ -195,10 +216,19 @@ func usagesEnforced(t *testing.T, tok hsmbackend.Token) {
 	_, err = tok.OpenGCM(ctx, encryptOnly, iv, sealed, []byte("a"))
 	wants(t, err, hsmbackend.ErrNotPermitted, "open with a key for sealing")
 
-	noDerive := with(hsmbackend.UsageEncrypt, hsmbackend.AES256, hsmbackend.MechAESECB, hsmbackend.MechDeriveECB)
-	defer destroy(t, tok, noDerive)
-	_, err = tok.DeriveXAES(ctx, noDerive, [12]byte{}, gcmAttributes())
-	wants(t, err, hsmbackend.ErrNotPermitted, "derive from a key that may not")
+	decryptOnly, _, doneDecrypt := sealing(t, tok, hsmbackend.UsageDecrypt)
+	defer doneDecrypt()
+	_, _, err = tok.SealGCM(ctx, decryptOnly, [12]byte{}, []byte("x"), []byte("a"))
+	wants(t, err, hsmbackend.ErrNotPermitted, "seal with a key for opening")
+
+	if tok.Capabilities().GCMOnHost() {
+		hostKeysEnforced(t, tok)
+	} else {
+		noDerive := with(hsmbackend.UsageEncrypt, hsmbackend.AES256, WorkingCopy(tok).Mechanisms...)
+		defer destroy(t, tok, noDerive)
+		_, err = tok.DeriveXAES(ctx, noDerive, [12]byte{}, gcmAttributes())
+		wants(t, err, hsmbackend.ErrNotPermitted, "derive from a key that may not")
+	}
 
 	noSign := with(hsmbackend.UsageVerify, hsmbackend.HMACSHA256, hsmbackend.MechHMACSHA256)
 	defer destroy(t, tok, noSign)
@@ -206,4 +236,42 @@ func usagesEnforced(t *testing.T, tok hsmbackend.Token) {
 	wants(t, err, hsmbackend.ErrNotPermitted, "MAC with a key that may not sign")
 	_, err = tok.MAC(ctx, plain, []byte("x"))
 	wants(t, err, hsmbackend.ErrNotPermitted, "MAC with an AES key")
+}
+
+// hostKeysEnforced shows what a message key in host memory may not do, and that it is nothing without its base key.
+func hostKeysEnforced(t *testing.T, tok hsmbackend.Token) {
+	t.Helper()
+	ctx := t.Context()
+	noEncrypt := key(t, tok, hsmbackend.AES256, attributes("limited", hsmbackend.UsageDerive, hsmbackend.MechAESECB))
+	defer destroy(t, tok, noEncrypt)
+	d := must(tok.DeriveXAES(ctx, noEncrypt, [12]byte{}, gcmAttributes()))(t)
+	defer destroy(t, tok, d)
+	_, _, err := tok.SealGCM(ctx, d, [12]byte{}, []byte("x"), []byte("a"))
+	wants(t, err, hsmbackend.ErrNotPermitted, "a message key of a key that may not encrypt")
+
+	base := key(t, tok, hsmbackend.AES256, WorkingCopy(tok))
+	kek := key(t, tok, hsmbackend.AES256, kekAttributes())
+	defer destroy(t, tok, kek)
+	for name, change := range map[string]func(*hsmbackend.Attributes){
+		"a token object":    func(a *hsmbackend.Attributes) { a.Token = true },
+		"extractable":       func(a *hsmbackend.Attributes) { a.Extractable = true },
+		"another mechanism": func(a *hsmbackend.Attributes) { a.Mechanisms = WorkingCopy(tok).Mechanisms },
+	} {
+		a := gcmAttributes()
+		change(&a)
+		_, err := tok.DeriveXAES(ctx, base, [12]byte{}, a)
+		wants(t, err, hsmbackend.ErrInvalidInput, name)
+	}
+	d2 := must(tok.DeriveXAES(ctx, base, [12]byte{}, gcmAttributes()))(t)
+	defer destroy(t, tok, d2)
+	_, err = tok.Wrap(ctx, kek, d2)
+	wants(t, err, hsmbackend.ErrNotPermitted, "wrap a message key")
+	_, err = tok.Tag(ctx, d2)
+	wants(t, err, hsmbackend.ErrNotPermitted, "tag of a message key")
+	if _, _, err := tok.SealGCM(ctx, d2, [12]byte{}, []byte("x"), []byte("a")); err != nil {
+		t.Error(err)
+	}
+	destroy(t, tok, base)
+	_, _, err = tok.SealGCM(ctx, d2, [12]byte{}, []byte("x"), []byte("a"))
+	wants(t, err, hsmbackend.ErrObjectNotFound, "a message key whose base key is destroyed")
 }

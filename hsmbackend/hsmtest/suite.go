@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"antipode/hsmbackend"
@@ -96,8 +97,16 @@ func kekAttributes() hsmbackend.Attributes {
 	return a
 }
 
-func xaesAttributes() hsmbackend.Attributes {
-	return attributes("working copy", useXAES, hsmbackend.MechAESECB, hsmbackend.MechDeriveECB)
+// WorkingCopy is what a key has that message keys are derived from on this token: every mechanism of any way that the
+// token knows.
+func WorkingCopy(tok hsmbackend.Describer) hsmbackend.Attributes {
+	a := attributes("working copy", useXAES)
+	for _, m := range []hsmbackend.Mechanism{hsmbackend.MechAESECB, hsmbackend.MechDeriveECB, hsmbackend.MechDeriveXAES} {
+		if tok.Capabilities().HasMechanism(m) {
+			a.Mechanisms = append(a.Mechanisms, m)
+		}
+	}
+	return a
 }
 
 func gcmAttributes() hsmbackend.Attributes {
@@ -160,8 +169,11 @@ func describes(t *testing.T, tok hsmbackend.Token) {
 			t.Errorf("the token lacks %s", m)
 		}
 	}
-	if !caps.Approved && len(caps.Remarks) == 0 {
-		t.Error("not approved, and no remark says why")
+	if why := caps.NotApproved(); caps.Approved != (len(why) == 0) || !subset(why, caps.Remarks) {
+		t.Errorf("approved %v, because of %q, remarks %q", caps.Approved, why, caps.Remarks)
+	}
+	if caps.GCMOnHost() == caps.HasMechanism(hsmbackend.MechAESGCM) && caps.HasMechanism(hsmbackend.MechDeriveECB) {
+		t.Errorf("AES-GCM on the host %v, on the token %v", caps.GCMOnHost(), caps.HasMechanism(hsmbackend.MechAESGCM))
 	}
 	if len(caps.Mechanisms) > 0 {
 		caps.Mechanisms[0] = "changed"
@@ -169,6 +181,10 @@ func describes(t *testing.T, tok hsmbackend.Token) {
 			t.Error("a caller can change the capabilities")
 		}
 	}
+}
+
+func subset(some, all []string) bool {
+	return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(all, s) })
 }
 
 func randomness(t *testing.T, tok hsmbackend.Token) {

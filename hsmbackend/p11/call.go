@@ -87,6 +87,15 @@ func (t *Token) once(ctx context.Context, op string, o *owner, f func(*call) err
 
 // use returns the object of ref, which can't be destroyed before release.
 func (k *call) use(ref hsmbackend.KeyRef) (*object, error) {
+	o, err := k.hold(ref)
+	if err == nil && o.host != nil {
+		return nil, &hsmbackend.Error{Op: "use key", Kind: hsmbackend.ErrNotPermitted, Info: "a message key in host memory"}
+	}
+	return o, err
+}
+
+// hold is use for message keys in host memory, too.
+func (k *call) hold(ref hsmbackend.KeyRef) (*object, error) {
 	o := k.t.object(ref)
 	if o == nil {
 		return nil, &hsmbackend.Error{Op: "use key", Kind: hsmbackend.ErrObjectNotFound}
@@ -111,18 +120,22 @@ func (k *call) use(ref hsmbackend.KeyRef) (*object, error) {
 
 // useTwo is use for two keys. They are locked in the order of their ids, so that two calls can't wait for each other.
 func (k *call) useTwo(a, b hsmbackend.KeyRef) (*object, *object, error) {
+	return k.two(a, b, k.use)
+}
+
+func (k *call) two(a, b hsmbackend.KeyRef, use func(hsmbackend.KeyRef) (*object, error)) (*object, *object, error) {
 	if c := bytes.Compare(a.ID[:], b.ID[:]); c > 0 || c == 0 && a.Class > b.Class {
-		ob, oa, err := k.useTwo(b, a)
+		ob, oa, err := k.two(b, a, use)
 		return oa, ob, err
 	}
-	oa, err := k.use(a)
+	oa, err := use(a)
 	if err != nil {
 		return nil, nil, err
 	}
 	if a == b {
 		return oa, oa, nil
 	}
-	ob, err := k.use(b)
+	ob, err := use(b)
 	return oa, ob, err
 }
 

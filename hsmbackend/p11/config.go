@@ -13,6 +13,8 @@
 //   - An object's handle is used only while its object is locked against being destroyed, so that a handle the token
 //     hands out again can't make a call work with another key.
 //   - No data path searches for objects.
+//   - A way to derive message keys is used only after it gave the published answer on this very token.
+//   - A message key that must come to host memory (a token without AES-GCM) is there for the time of one call.
 package p11
 
 import (
@@ -41,6 +43,9 @@ type Config struct {
 	PIN func() ([]byte, error)
 	// Profile holds what differs between vendors.
 	Profile Profile
+	// ApprovedOnly leaves out every key derivation that FIPS 140-3 does not approve: ECDH with CKD_NULL is not used where
+	// the token has another, and [Open] refuses a token on which nothing approved is left.
+	ApprovedOnly bool
 	// Log receives what happens to the connection; never a PIN, never key material.
 	Log zerolog.Logger
 	// Now is the clock of the back-off between attempts to re-open the module; nil means time.Now.

@@ -65,30 +65,6 @@ func (t *Token) DeriveECB(
 	})
 }
 
-// DeriveXAES implements [hsmbackend.Deriver].
-func (t *Token) DeriveXAES(
-	ctx context.Context, key hsmbackend.KeyRef, prefix [12]byte, attr hsmbackend.Attributes,
-) (hsmbackend.KeyRef, error) {
-	const op = "derive by XAES"
-	p, err := t.plan(op, hsmbackend.AES256, attr)
-	if err != nil {
-		return hsmbackend.KeyRef{}, err
-	}
-	return t.derive(ctx, op, p, func(k *call) (*object, *pkcs11.Mechanism, func(), error) {
-		o, err := k.use(key)
-		if err != nil {
-			return nil, nil, func() {}, err
-		}
-		msg, err := k.xaesInput(o, 'X', prefix)
-		if err != nil {
-			return nil, nil, func() {}, err
-		}
-		defer clear(msg[:])
-		param, free := stringData(msg[:])
-		return o, pkcs11.NewMechanism(pkcs11.CKM_AES_ECB_ENCRYPT_DATA, param), free, nil
-	})
-}
-
 // derive makes an AES-256 key from the base key and mechanism that prepare returns.
 func (t *Token) derive(
 	ctx context.Context, op string, p *plan, prepare func(*call) (*object, *pkcs11.Mechanism, func(), error),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/miekg/pkcs11"
 
@@ -22,8 +23,8 @@ func (t *Token) Capabilities() hsmbackend.Capabilities {
 	return c
 }
 
-// examine reads once what the token is and can do.
-func (t *Token) examine() error {
+// examine reads once what the token is and can do, and tries what its list of mechanisms can't tell.
+func (t *Token) examine(ctx context.Context) error {
 	ti := t.conn.info
 	t.info = hsmbackend.Info{
 		Label: trim(ti.Label), Serial: trim(ti.SerialNumber), Manufacturer: trim(ti.ManufacturerID), Model: trim(ti.Model),
@@ -40,8 +41,8 @@ func (t *Token) examine() error {
 	}
 	p := &t.cfg.Profile
 	for _, m := range []hsmbackend.Mechanism{
-		hsmbackend.MechAESKWP, hsmbackend.MechAESECB, hsmbackend.MechDeriveECB, hsmbackend.MechAESGCM,
-		hsmbackend.MechECDH, hsmbackend.MechECDSA, hsmbackend.MechHMACSHA256,
+		hsmbackend.MechAESKWP, hsmbackend.MechAESECB, hsmbackend.MechDeriveECB, hsmbackend.MechDeriveXAES,
+		hsmbackend.MechAESGCM, hsmbackend.MechECDH, hsmbackend.MechECDSA, hsmbackend.MechHMACSHA256,
 	} {
 		ckm, _ := p.mechanism(m)
 		if t.has("", ckm) == nil {
@@ -64,11 +65,24 @@ func (t *Token) examine() error {
 	if t.caps.HasMechanism(hsmbackend.MechECDH) {
 		t.caps.ECDHKDFs = slices.Clone(p.ECDHKDFs)
 	}
-	t.caps.Remarks = []string{
-		"XAES-256-GCM keys are derived by AES-ECB and CKM_AES_ECB_ENCRYPT_DATA, a composition that FIPS 140-3 does not approve.",
+	t.caps.GCMIVFromToken = p.GCMIVFromToken && t.caps.HasMechanism(hsmbackend.MechAESGCM)
+	if t.cfg.ApprovedOnly {
+		t.caps.ECDHKDFs = slices.DeleteFunc(t.caps.ECDHKDFs, func(k hsmbackend.KDF) bool { return k == hsmbackend.KDFNull })
 	}
-	if t.caps.HasECDHKDF(hsmbackend.KDFNull) {
-		t.caps.Remarks = append(t.caps.Remarks, "ECDH with CKD_NULL is not approved by FIPS 140-3.")
+	if err := t.chooseXAES(ctx); err != nil {
+		return err
+	}
+	t.remark()
+	return t.requireApproved()
+}
+
+// remark writes what an operator should know.
+func (t *Token) remark() {
+	p := &t.cfg.Profile
+	t.caps.Remarks = t.caps.NotApproved()
+	t.caps.Approved = len(t.caps.Remarks) == 0
+	if !t.caps.GCMIVFromToken && !t.caps.GCMOnHost() {
+		t.caps.Remarks = append(t.caps.Remarks, "The IV of AES-GCM is the host's; a token in FIPS mode makes its own.")
 	}
 	if !p.AllowedMechanisms {
 		t.caps.Remarks = append(t.caps.Remarks, "The token does not limit keys to mechanisms (CKA_ALLOWED_MECHANISMS).")
@@ -76,7 +90,20 @@ func (t *Token) examine() error {
 	if !p.UnwrapTemplate {
 		t.caps.Remarks = append(t.caps.Remarks, "The token does not force what a key unwraps to be sensitive (CKA_UNWRAP_TEMPLATE).")
 	}
-	return nil
+}
+
+// requireApproved refuses the token if Config.ApprovedOnly asks for more than it has.
+func (t *Token) requireApproved() error {
+	why := t.caps.NotApproved()
+	if len(t.cfg.Profile.ECDHKDFs) != 0 && len(t.caps.ECDHKDFs) == 0 {
+		why = append(why, "Its ECDH has no key derivation but CKD_NULL.")
+	}
+	if !t.cfg.ApprovedOnly || len(why) == 0 {
+		return nil
+	}
+	return &hsmbackend.Error{
+		Op: "open token", Kind: hsmbackend.ErrUnsupported, Info: "not approved by FIPS 140-3: " + strings.Join(why, " "),
+	}
 }
 
 // has returns ErrUnsupported if the token lacks a mechanism.

@@ -206,8 +206,10 @@ func (t *Token) Destroy(ctx context.Context, key hsmbackend.KeyRef) error {
 		if o.dead || o.c != k.c {
 			return nil
 		}
-		if err := k.destroy(o.h); err != nil {
-			return err
+		if o.host == nil {
+			if err := k.destroy(o.h); err != nil {
+				return err
+			}
 		}
 		t.strike(o)
 		return nil

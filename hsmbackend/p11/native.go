@@ -73,23 +73,31 @@ func (k *call) one(o op, key *object, mechanism uint, in []byte, want int) ([]by
 	return out, nil
 }
 
-// gcm seals or opens; the answer is want bytes long, the buffer for it room bytes more.
+// gcm seals or opens; the answer is want bytes long, the buffer for it room bytes more. The module may write to iv.
 func (k *call) gcm(o op, key *object, iv *[12]byte, aad, in []byte, want, room int) ([]byte, error) {
 	out := make([]byte, want+room)
-	n, failed := C.ulong_t(len(out)), C.int(0)
+	n, failed, ivLength, short := C.ulong_t(len(out)), C.int(0), C.ulong_t(0), C.int(0)
+	if k.t.cfg.Profile.GCMShortParams {
+		short = 1
+	}
 	// An empty input is a pointer to something, with length 0: some modules take NULL for a question.
 	from := unsafe.Pointer(unsafe.SliceData(in))
 	if len(in) == 0 {
-		from = unsafe.Pointer(iv)
+		from = unsafe.Pointer(unsafe.SliceData(aad))
 	}
 	rv := C.native_gcm(k.c.mod.native.list, o.index, C.ulong_t(k.s), C.ulong_t(key.h), pkcs11.CKM_AES_GCM,
-		unsafe.Pointer(iv), unsafe.Pointer(unsafe.SliceData(aad)), C.ulong_t(len(aad)), from, C.ulong_t(len(in)),
+		short, unsafe.Pointer(iv), &ivLength, unsafe.Pointer(unsafe.SliceData(aad)), C.ulong_t(len(aad)), from, C.ulong_t(len(in)),
 		unsafe.Pointer(unsafe.SliceData(out)), &n, &failed)
 	if err := o.answer(rv, failed); err != nil {
 		return nil, err
 	}
-	if int(n) != want {
+	switch {
+	case int(n) != want:
+		clear(out)
 		return nil, &hsmbackend.Error{Op: o.call, Kind: hsmbackend.ErrInternal, Info: fmt.Sprintf("answer of %d bytes", n)}
+	case ivLength != C.ulong_t(len(iv)):
+		clear(out)
+		return nil, &hsmbackend.Error{Op: o.call, Kind: hsmbackend.ErrTokenLies, Info: fmt.Sprintf("IV of %d bytes", ivLength)}
 	}
 	return out[:want], nil
 }

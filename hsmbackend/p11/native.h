@@ -30,11 +30,46 @@ typedef struct {
 
 // CK_GCM_PARAMS as 2.40 errata 01 and 3.x have it, with ulIvBits.
 typedef struct {
-	const void *iv;
+	void *iv;
 	ulong_t iv_length, iv_bits;
 	const void *aad;
 	ulong_t aad_length, tag_bits;
 } gcm_params;
+
+// CK_GCM_PARAMS as the first header of 2.40 had it, which some modules keep.
+typedef struct {
+	void *iv;
+	ulong_t iv_length;
+	const void *aad;
+	ulong_t aad_length, tag_bits;
+} gcm_params_short;
+
+// CK_SP800_108_KDF_PARAMS and what it points to, PKCS#11 3.0 (current mechanisms, 2.42).
+typedef struct {
+	ulong_t type;
+	const void *value;
+	ulong_t length;
+} prf_data_param;
+
+typedef struct {
+	unsigned char little_endian;
+	ulong_t width_in_bits;
+} counter_format;
+
+typedef struct {
+	ulong_t prf, number;
+	prf_data_param *data;
+	ulong_t additional;
+	void *additional_keys;
+} kdf_params;
+
+// counter_kdf is a CK_SP800_108_KDF_PARAMS with all that it points to.
+typedef struct {
+	kdf_params params;
+	prf_data_param data[2];
+	counter_format counter;
+	unsigned char input[14];
+} counter_kdf;
 
 typedef struct {
 	ulong_t type;
@@ -80,13 +115,33 @@ static inline ulong_t native_op(functions *list, int f, ulong_t session, ulong_t
 	return rv;
 }
 
-// native_gcm encrypts or decrypts with a 12-byte IV and a 16-byte tag.
-static inline ulong_t native_gcm(functions *list, int f, ulong_t session, ulong_t key, ulong_t type, const void *iv,
-				 const void *aad, ulong_t aad_length, const void *in, ulong_t in_length, void *out,
-				 ulong_t *out_length, int *failed)
+// native_gcm encrypts or decrypts with a 12-byte IV, which the module may write, and a 16-byte tag. *iv_length is the
+// IV's length afterwards.
+static inline ulong_t native_gcm(functions *list, int f, ulong_t session, ulong_t key, ulong_t type, int short_params,
+				 void *iv, ulong_t *iv_length, const void *aad, ulong_t aad_length, const void *in,
+				 ulong_t in_length, void *out, ulong_t *out_length, int *failed)
 {
-	gcm_params p = {iv, 12, 96, aad, aad_length, 128};
-	return native_op(list, f, session, key, type, &p, sizeof p, in, in_length, out, out_length, failed);
+	ulong_t rv;
+	if (short_params) {
+		gcm_params_short p = {iv, 12, aad, aad_length, 128};
+		rv = native_op(list, f, session, key, type, &p, sizeof p, in, in_length, out, out_length, failed);
+		*iv_length = p.iv_length;
+	} else {
+		gcm_params p = {iv, 12, 96, aad, aad_length, 128};
+		rv = native_op(list, f, session, key, type, &p, sizeof p, in, in_length, out, out_length, failed);
+		*iv_length = p.iv_length;
+	}
+	return rv;
+}
+
+// native_counter_kdf fills in parameters of CKM_SP800_108_COUNTER_KDF: CKM_AES_CMAC over a 16-bit big-endian counter and
+// then input, without a length field.
+static inline void native_counter_kdf(counter_kdf *k)
+{
+	k->counter = (counter_format){0, 16};
+	k->data[0] = (prf_data_param){1, &k->counter, sizeof k->counter}; // CK_SP800_108_ITERATION_VARIABLE
+	k->data[1] = (prf_data_param){4, k->input, sizeof k->input};      // CK_SP800_108_BYTE_ARRAY
+	k->params = (kdf_params){0x108a, 2, k->data, 0, NULL};            // CKM_AES_CMAC
 }
 
 // native_read reads count attributes (at most 32) into cells of `cell` bytes, and their lengths.

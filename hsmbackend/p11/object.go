@@ -21,6 +21,9 @@ type object struct {
 	kt   hsmbackend.KeyType
 	pub  []byte // DER SubjectPublicKeyInfo of a private key
 	dead bool
+
+	// host is set, for good, if this is no object of the token but a message key that the host makes when it is used.
+	host *messageKey
 }
 
 // owner is a session that owns session objects.

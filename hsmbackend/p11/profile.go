@@ -40,6 +40,10 @@ type Profile struct {
 	// of 32) is not refused, nor one by OAEP of any other AES key. The key then has another material id, which the caller
 	// compares, or is a wrapping key of an exchange, whose sender knows the material anyway.
 	ValueLenLost bool
+	// GCMIVFromToken: the token makes the IV of an AES-GCM encryption, into a buffer of zeros.
+	GCMIVFromToken bool
+	// GCMShortParams: CK_GCM_PARAMS has no ulIvBits, as in the first header of PKCS#11 2.40.
+	GCMShortParams bool
 	// ECDHKDFs are the key derivations of CKM_ECDH1_DERIVE; no module can be asked for them.
 	ECDHKDFs []hsmbackend.KDF
 	// OAEPHashes are the hashes that CKM_RSA_PKCS_OAEP takes when it wraps and unwraps; no module can be asked for them.

@@ -29,14 +29,17 @@ type Token struct {
 	objects map[hsmbackend.KeyRef]*object
 	scopes  map[hsmbackend.Scope]*owner
 	last    hsmbackend.Scope
-	holder  *owner // owns the session objects of scope 0
+	holder  *owner   // owns the session objects of scope 0
+	lastIV  [12]byte // that the token made
 }
 
 var _ hsmbackend.Token = (*Token)(nil)
 
 // Open loads the module, chooses the token and logs in. It returns [hsmbackend.ErrPIN] if the PIN was refused (it was
 // tried once), [hsmbackend.ErrUnavailable] if no such token is there or it does not answer, [hsmbackend.ErrUnsupported]
-// if the token lacks a mechanism without which nothing works, and [hsmbackend.ErrInvalidInput] for a bad Config.
+// if the token lacks a mechanism without which nothing works or does not satisfy Config.ApprovedOnly,
+// [hsmbackend.ErrTokenLies] if it does not give the published ciphertexts, and [hsmbackend.ErrInvalidInput] for a bad
+// Config.
 func Open(ctx context.Context, cfg Config) (*Token, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, invalid("open token", err.Error())
@@ -59,11 +62,12 @@ func Open(ctx context.Context, cfg Config) (*Token, error) {
 	if t.conn, err = connect(&t.cfg, mod); err != nil {
 		return nil, errors.Join(err, mod.close())
 	}
-	if err = t.examine(); err != nil {
+	if err = t.examine(ctx); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	t.cfg.Log.Info().Str("op", "open").Str("label", t.info.Label).Str("serial", t.info.Serial).
-		Str("model", t.info.Model).Str("profile", cfg.Profile.Name).Msg("token opened")
+		Str("model", t.info.Model).Str("profile", cfg.Profile.Name).
+		Str("xaes", string(t.caps.XAES)).Bool("approved", t.caps.Approved).Msg("token opened")
 	return t, nil
 }
 

@@ -15,6 +15,7 @@ const (
 	materialOffset = 19
 	headerLength   = 51
 	prefixLength   = 12
+	ivLength       = 12
 	nonceLength    = 24
 	tagLength      = 16
 

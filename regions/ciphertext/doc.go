@@ -24,6 +24,10 @@
 // The nonce is not repeated in the AAD, because a token that makes its own IV tells it only afterwards; the tag depends on
 // all 24 bytes through the derived key and the IV.
 //
+// Where and how a token derives and encrypts is its own matter ([hsmbackend.XAESWay]): the blob is the same. A token that
+// makes its own IV supplies the last 12 bytes of the nonce, the random source the first 12. On a token without AES-GCM
+// the derived key and AES-GCM are in host memory for the time of a call.
+//
 // Invariants:
 //   - The blob of one key opens in every Region that has the key: nothing in it depends on the Region or on the token.
 //   - A blob has one encoding. What [Parse] accepts is what [Blob.Append] makes, byte for byte; trailing bytes belong to
@@ -34,6 +38,7 @@
 //     come from the random source or the token, never from a counter. With m messages per derived key and Q messages per
 //     key material, over all nodes and Regions, two messages share key and IV with a probability of at most
 //     Q*m/2^97 + Q^2/2^193: 2^-32 for m = 2^10 and Q = 2^55.
+//   - Where AES-GCM runs in host memory, each message has a derived key of its own, and none is kept.
 //   - A derived key exists on the token while it is in use or in a bounded cache, and is destroyed there afterwards, never
 //     while a call uses it.
 package ciphertext

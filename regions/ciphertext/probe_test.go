@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"antipode/hsmbackend"
+	"antipode/hsmbackend/hsmtest"
 	"antipode/softhsm/softhsmtest"
 )
 
@@ -24,14 +25,20 @@ type probe struct {
 	most    int                                         // largest size of live
 	derives int
 	seals   map[hsmbackend.KeyRef]int // messages sealed by key
+	ivs     [][12]byte                // with which they were sealed
 	busy    map[hsmbackend.KeyRef]int // calls that use the key now
 	early   int                       // keys that were destroyed while in use
 	fault   func(op string) (apply bool, err error)
 }
 
 func newProbe(t testing.TB) *probe {
+	t.Helper()
+	return newProbeOn(softhsmtest.Open(t))
+}
+
+func newProbeOn(token hsmbackend.Token) *probe {
 	return &probe{
-		Token: softhsmtest.Open(t), live: map[hsmbackend.KeyRef]hsmbackend.Attributes{}, seals: map[hsmbackend.KeyRef]int{}, busy: map[hsmbackend.KeyRef]int{},
+		Token: token, live: map[hsmbackend.KeyRef]hsmbackend.Attributes{}, seals: map[hsmbackend.KeyRef]int{}, busy: map[hsmbackend.KeyRef]int{},
 	}
 }
 
@@ -101,6 +108,9 @@ func (p *probe) SealGCM(ctx context.Context, key hsmbackend.KeyRef, iv [12]byte,
 	p.mu.Unlock()
 	err = p.faulty("seal", func() error {
 		sealed, used, err = p.Token.SealGCM(ctx, key, iv, plaintext, aad)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.ivs = append(p.ivs, used)
 		return err
 	})
 	return sealed, used, err
@@ -195,18 +205,11 @@ func newSealer(t testing.TB, token Token, now func() time.Time, limits Limits) *
 // newKey makes a key of the attributes that working copies have. The ids are numbered by n.
 func newKey(t testing.TB, token hsmbackend.Token, n byte) KeyHandle {
 	t.Helper()
-	ref, err := token.GenerateKey(t.Context(), hsmbackend.AES256, workingCopy())
+	ref, err := token.GenerateKey(t.Context(), hsmbackend.AES256, hsmtest.WorkingCopy(token))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return handle(ref, n)
-}
-
-func workingCopy() hsmbackend.Attributes {
-	return hsmbackend.Attributes{
-		Label: "test key", Usage: hsmbackend.UsageEncrypt | hsmbackend.UsageDerive,
-		Mechanisms: []hsmbackend.Mechanism{hsmbackend.MechAESECB, hsmbackend.MechDeriveECB},
-	}
 }
 
 func handle(ref hsmbackend.KeyRef, n byte) KeyHandle {

@@ -12,6 +12,7 @@ import (
 
 // Token is what a Sealer needs of a token. Its keys are session objects of the token's long-lived scope.
 type Token interface {
+	Capabilities() hsmbackend.Capabilities
 	DeriveXAES(ctx context.Context, key hsmbackend.KeyRef, prefix [12]byte, attr hsmbackend.Attributes) (hsmbackend.KeyRef, error)
 	SealGCM(ctx context.Context, key hsmbackend.KeyRef, iv [12]byte, plaintext, aad []byte) ([]byte, [12]byte, error)
 	OpenGCM(ctx context.Context, key hsmbackend.KeyRef, iv [12]byte, sealed, aad []byte) ([]byte, error)
@@ -39,12 +40,15 @@ type Limits struct {
 	// Age is for how long a derived key begins to encrypt further messages, at most MaxAge, the default.
 	Age time.Duration
 	// EncryptKeys is how many materials may have a derived key for encryption on the token, by default 256. Negative
-	// means none beyond the call that made it, as for tokens that show derived keys to the host.
+	// means none beyond the call that made it.
 	EncryptKeys int
 	// DecryptKeys is how many derived keys for decryption may be on the token, by default 1024. Negative means none
 	// beyond the call that made it.
 	DecryptKeys int
 }
+
+// oneEach is what a token allows whose AES-GCM runs in host memory: a key for each message, and none kept.
+func oneEach() Limits { return Limits{Messages: 1, Age: MaxAge, EncryptKeys: -1, DecryptKeys: -1} }
 
 func (l Limits) withDefaults() (Limits, error) {
 	if l.Messages == 0 {
@@ -68,18 +72,24 @@ func (l Limits) withDefaults() (Limits, error) {
 // Sealer makes and opens ciphertexts on one token. It is safe for concurrent use.
 type Sealer struct {
 	token  Token
+	ownIV  bool // the token makes the last 12 bytes of each nonce
 	random io.Reader
 	keys   *keyCache
 }
 
 // New returns a Sealer on the token. random is a CSPRNG without a buffer that a clone of the machine would share; clock
-// tells the time by which derived keys age and should be monotonic.
+// tells the time by which derived keys age and should be monotonic. On a token whose AES-GCM runs in host memory
+// ([hsmbackend.XAESOnHost]) each message has a derived key of its own and none is kept, whatever limits says.
 func New(token Token, random io.Reader, clock func() time.Time, limits Limits) (*Sealer, error) {
 	limits, err := limits.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	return &Sealer{token: token, random: random, keys: newKeyCache(token, clock, limits)}, nil
+	can := token.Capabilities()
+	if can.GCMOnHost() {
+		limits = oneEach()
+	}
+	return &Sealer{token: token, ownIV: can.GCMIVFromToken, random: random, keys: newKeyCache(token, clock, limits)}, nil
 }
 
 // Seal encrypts plaintext, 0 to [MaxPlaintext] bytes, and returns the blob. It returns [ErrPlaintext], [ErrContext],
@@ -99,14 +109,18 @@ func (s *Sealer) Seal(ctx context.Context, key KeyHandle, context map[string]str
 	}
 	var blob []byte
 	err = s.withDerived(ctx, derivedID{material: h.material(), usage: encrypting}, key.Ref, func(d *derived) error {
-		var iv [prefixLength]byte
-		if _, err := io.ReadFull(s.random, iv[:]); err != nil {
-			return fmt.Errorf("random nonce: %w", err)
+		var asked [ivLength]byte
+		if !s.ownIV {
+			if _, err := io.ReadFull(s.random, asked[:]); err != nil {
+				return fmt.Errorf("random nonce: %w", err)
+			}
 		}
-		// A token that makes its own IV says so by the one that it returns.
-		sealed, iv, err := s.token.SealGCM(ctx, d.ref, iv, plaintext, aad)
+		sealed, iv, err := s.token.SealGCM(ctx, d.ref, asked, plaintext, aad)
 		if err != nil {
 			return err
+		}
+		if (iv == asked) == s.ownIV { // zero, where the token makes it
+			return &hsmbackend.Error{Op: "SealGCM", Kind: hsmbackend.ErrTokenLies, Info: "not the IV that was to be used"}
 		}
 		if len(sealed) != len(plaintext)+tagLength {
 			return &hsmbackend.Error{Op: "SealGCM", Kind: hsmbackend.ErrInternal, Info: "ciphertext of a wrong length"}
@@ -137,7 +151,7 @@ func (s *Sealer) Open(ctx context.Context, key KeyHandle, blob Blob, context map
 	var plaintext []byte
 	err = s.withDerived(ctx, id, key.Ref, func(d *derived) error {
 		var err error
-		plaintext, err = s.token.OpenGCM(ctx, d.ref, [prefixLength]byte(blob.nonce[prefixLength:]), blob.sealed, aad)
+		plaintext, err = s.token.OpenGCM(ctx, d.ref, [ivLength]byte(blob.nonce[prefixLength:]), blob.sealed, aad)
 		if err == nil && len(plaintext) != len(blob.sealed)-tagLength {
 			return &hsmbackend.Error{Op: "OpenGCM", Kind: hsmbackend.ErrInternal, Info: "plaintext of a wrong length"}
 		}

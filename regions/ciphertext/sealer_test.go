@@ -144,23 +144,43 @@ func TestNoncesDiffer(t *testing.T) {
 	}
 }
 
-// ownIV is a token that makes its own IV, as some do: the caller's is ignored.
-type ownIV struct{ hsmbackend.Token }
-
-func (o ownIV) SealGCM(ctx context.Context, key hsmbackend.KeyRef, _ [12]byte, plaintext, aad []byte) ([]byte, [12]byte, error) {
-	return o.Token.SealGCM(ctx, key, [12]byte([]byte("made by token")), plaintext, aad)
+// badIV is a token that answers another IV than it should.
+type badIV struct {
+	hsmbackend.Token
+	own bool // it says that it makes the IV
+	iv  func(asked [12]byte) [12]byte
 }
 
-func TestTokenMakesTheIV(t *testing.T) {
+func (b badIV) Capabilities() hsmbackend.Capabilities {
+	c := b.Token.Capabilities()
+	c.GCMIVFromToken = b.own
+	return c
+}
+
+func (b badIV) SealGCM(ctx context.Context, key hsmbackend.KeyRef, iv [12]byte, plaintext, aad []byte) ([]byte, [12]byte, error) {
+	return b.Token.SealGCM(ctx, key, b.iv(iv), plaintext, aad)
+}
+
+// TestIVIsTheOneThatWasToBeUsed: a caller's IV comes back as it was, a token's is not the zeros that it was given.
+func TestIVIsTheOneThatWasToBeUsed(t *testing.T) {
 	t.Parallel()
 	token := softhsmtest.Open(t)
 	key := newKey(t, token, 1)
-	raw := mustSeal(t, newSealer(t, ownIV{token}, time.Now, Limits{}), key, nil, []byte("x"))
-	if string(raw[63:75]) != "made by toke" {
-		t.Errorf("nonce %q", raw[51:75])
-	}
-	if got, err := open(t, newSealer(t, token, time.Now, Limits{}), key, raw, nil); err != nil || string(got) != "x" {
-		t.Errorf("%q, %v", got, err)
+	other := func([12]byte) [12]byte { return [12]byte{1} }
+	same := func(asked [12]byte) [12]byte { return asked }
+	for name, c := range map[string]struct {
+		token badIV
+		good  bool
+	}{
+		"caller's":               {badIV{token, false, same}, true},
+		"caller's, and another":  {badIV{token, false, other}, false},
+		"token's":                {badIV{token, true, other}, true},
+		"token's, but none made": {badIV{token, true, same}, false},
+	} {
+		raw, err := newSealer(t, c.token, time.Now, Limits{}).Seal(t.Context(), key, nil, []byte("x"))
+		if c.good && err != nil || !c.good && (!errors.Is(err, hsmbackend.ErrTokenLies) || raw != nil) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -79,7 +79,7 @@ func TestVectorsInSoftware(t *testing.T) {
 // imported puts known material on the token as a working copy.
 func imported(t testing.TB, token hsmbackend.Token, key []byte) KeyHandle {
 	t.Helper()
-	return handle(hsmtest.Import(t, token, hsmbackend.AES256, key, workingCopy()), 0x3f)
+	return handle(hsmtest.Import(t, token, hsmbackend.AES256, key, hsmtest.WorkingCopy(token)), 0x3f)
 }
 
 // fixedSealer takes its nonces from the string: 12 bytes for a new derived key, 12 for each message.
@@ -159,7 +159,7 @@ func TestGoldenBlobs(t *testing.T) {
 	for _, g := range goldenBlobs() {
 		key := KeyHandle{
 			KeyID: g.keyID, MaterialID: testMaterial,
-			Ref: hsmtest.Import(t, token, hsmbackend.AES256, g.key, workingCopy()),
+			Ref: hsmtest.Import(t, token, hsmbackend.AES256, g.key, hsmtest.WorkingCopy(token)),
 		}
 		s := fixedSealer(t, token, c2spNonce)
 		raw := mustSeal(t, s, key, g.context, []byte(g.plaintext))
