@@ -147,7 +147,9 @@ func TestStoreAttacker(t *testing.T) {
 			v.put(a)
 		}},
 		{"bob made an administrator", onBob, func(v *vandal) {
-			edit(v, v.one(regions.KindUser, "bob"), func(u *regions.UserRecord) { u.User.Policy = []byte(identity.AdministratorPolicy) })
+			edit(v, v.one(regions.KindUser, "bob"), func(u *regions.UserRecord) {
+				u.User = u.User.WithPolicy("policy", []byte(identity.AdministratorPolicy))
+			})
 		}},
 		{"bob's row with the administrator's body", onBob, func(v *vandal) {
 			rec := v.one(regions.KindUser, regionstest.UserName)
@@ -261,11 +263,11 @@ func TestStoreAttacker(t *testing.T) {
 			switch c.where {
 			case onBob, onAdmin:
 				id := map[string]string{onBob: bobKey, onAdmin: regionstest.AccessKeyID}[c.where]
-				p, err := f.Region.Directory().Resolve(t.Context(), id)
+				p, err := f.Region.Directory().Resolve(t.Context(), id, "")
 				if err == nil || errors.Is(err, identity.ErrUnknownKey) {
 					t.Errorf("access key resolved to %+v, %v", p, err)
 				}
-				if _, err := f.Region.Directory().Resolve(t.Context(), aliceKey); err != nil {
+				if _, err := f.Region.Directory().Resolve(t.Context(), aliceKey, ""); err != nil {
 					t.Errorf("an access key that nobody touched: %v", err)
 				}
 				return

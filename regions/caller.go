@@ -1,6 +1,10 @@
 package regions
 
-import "time"
+import (
+	"time"
+
+	"antipode/regions/identity"
+)
 
 // PrincipalKind says what kind of principal a caller is, in the words of the condition key aws:PrincipalType.
 type PrincipalKind string
@@ -32,7 +36,7 @@ type Caller struct {
 	// SourceIdentity is what the caller of AssumeRole said who he is, "" if nothing; aws:SourceIdentity.
 	SourceIdentity string
 	// Tags are the principal's, aws:PrincipalTag/KEY: those of the user or role, where a session's own replace them.
-	Tags []Tag
+	Tags []identity.Tag
 	// Policies are the IAM policy documents of the user or role, JSON.
 	Policies []string
 	// Session says that the credentials are temporary; SessionPolicies then narrow Policies, if there are any: both must
@@ -60,4 +64,20 @@ func (c *Caller) PrincipalARN() string {
 		return c.RoleARN
 	}
 	return c.ARN
+}
+
+// CallerOf is the caller that a principal makes; the front adds what it knows of the call.
+func CallerOf(p *identity.Principal) Caller {
+	c := Caller{
+		Kind: PrincipalUser, ARN: p.ARN, RoleARN: p.RoleARN, Account: p.Account, UserName: p.Name, UserID: p.UserID,
+		Tags: p.Tags, Policies: p.Policies, AccessKeyID: p.AccessKeyID, Administrator: p.Administrator,
+	}
+	if p.Role {
+		c.Kind, c.UserName = PrincipalAssumedRole, ""
+	}
+	if s := p.Session; s != nil {
+		c.Session, c.SessionPolicies, c.SessionName = true, p.SessionPolicies, s.Name
+		c.SourceIdentity, c.TokenIssued = s.SourceIdentity, time.UnixMilli(s.Issued)
+	}
+	return c
 }

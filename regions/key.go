@@ -34,6 +34,8 @@ const (
 	KindPolicy    RecordKind = "policy"
 	KindAlias     RecordKind = "alias"
 	KindUser      RecordKind = "user"
+	KindRole      RecordKind = "role"
+	KindAccount   RecordKind = "account"
 	KindAccessKey RecordKind = "access-key"
 	KindRoster    RecordKind = "roster"
 	KindHierarchy RecordKind = "hierarchy"

@@ -48,6 +48,8 @@ type Region struct {
 	ring       *keyring.Ring
 	sealer     *ciphertext.Sealer
 	directory  *identity.Directory
+	sessions   *identity.SessionKeys
+	issuers    map[string]*identity.SessionKeys // by Region; see AcceptSessions
 	views      *views
 	roster     atomic.Pointer[roster.Roster]
 	recovering atomic.Bool
@@ -174,7 +176,7 @@ func Open(ctx context.Context, cfg Config) (_ *Region, err error) {
 	if err := r.loadRoster(ctx); err != nil {
 		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
 	}
-	if r.directory, err = newDirectory(r); err != nil {
+	if err := r.openDirectory(ctx); err != nil {
 		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
 	}
 	if err := r.loadRecovery(ctx); err != nil {

@@ -1,6 +1,7 @@
 package replication_test
 
 import (
+	"crypto/rand"
 	"errors"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func TestRefusedOffer(t *testing.T) {
 			w.Limit(ohio, ireland, func(l *roster.Limits) { l.Accounts = nil })
 		}, regions.CodeAccessDenied, false},
 		"no rights there": {func(t *testing.T, w *simtest.World, _ string) {
-			u, err := identity.NewUser(simtest.Account, "administrator", nil, 1)
+			u, err := identity.NewUser(rand.Reader, simtest.Account, "administrator", 1)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -29,6 +29,8 @@ type devOptions struct {
 	listen       string
 	data         string
 	account      string
+	identities   []string
+	users        []profileUser // those of identities
 	auditDir     string
 	clockOffset  time.Duration
 	rotationTick time.Duration
@@ -63,6 +65,7 @@ is an administrator.`,
 	f.StringVar(&o.listen, "listen", "127.0.0.1:4566", "address of the API; only loopback addresses are taken")
 	f.StringVar(&o.data, "data", "", "folder of all state, one folder a Region (required)")
 	f.StringVar(&o.account, "account", "111122223333", "account of the administrator")
+	f.StringArrayVar(&o.identities, "identity", nil, "NAME=ACCOUNT:POLICYFILE adds the user NAME of ACCOUNT, with that IAM policy, and a profile NAME to the credentials file; may be repeated")
 	f.StringVar(&o.auditDir, "audit-log-dir", "", "folder of the audit logs, one folder a Region (default --data/REGION/audit)")
 	f.DurationVar(&o.clockOffset, "clock-offset", 0, "shifts schedules and deletion windows; signatures are always checked by the real clock")
 	f.DurationVar(&o.rotationTick, "rotation-tick", time.Minute, "how often schedules are looked at")
@@ -90,6 +93,21 @@ func (o *devOptions) validate() error {
 	}
 	if !arn.IsAccount(o.account) {
 		errs = append(errs, fmt.Errorf("--account: %q is not an account, 12 digits", o.account))
+	}
+	o.users = nil
+	for _, flag := range o.identities {
+		u, err := parseIdentity(flag)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if u.name == administratorName && u.account == o.account {
+			errs = append(errs, errors.New("--identity: the administrator is there already"))
+		}
+		if slices.ContainsFunc(o.users, func(other profileUser) bool { return other.name == u.name }) {
+			errs = append(errs, fmt.Errorf("--identity: %s is named twice", u.name))
+		}
+		o.users = append(o.users, u)
 	}
 	if o.backend != "inprocess" {
 		errs = append(errs, fmt.Errorf("--backend: %q is not built yet; only inprocess is", o.backend))
@@ -131,7 +149,13 @@ func runDev(ctx context.Context, o devOptions, log zerolog.Logger, ready func(ne
 	if err != nil {
 		return unlessStopped(ctx, err, log)
 	}
-	if err := ensureAdministrator(ctx, filepath.Join(o.data, "credentials"), o.account, nodes); err != nil {
+	for _, n := range nodes {
+		for _, other := range nodes {
+			n.region.AcceptSessions(other.region)
+		}
+	}
+	users := append([]profileUser{administratorOf(o.account)}, o.users...)
+	if err := ensureProfiles(ctx, filepath.Join(o.data, "credentials"), users, nodes); err != nil {
 		return unlessStopped(ctx, err, log)
 	}
 	mesh, err := connect(ctx, nodes, o.data)

@@ -69,7 +69,7 @@ func initAdministrator(ctx context.Context, cfg config, account, path string, lo
 		return err
 	}
 	defer func() { err = errors.Join(err, n.close()) }()
-	return ensureAdministrator(ctx, path, account, []*node{n})
+	return ensureProfiles(ctx, path, []profileUser{administratorOf(account)}, []*node{n})
 }
 
 // initRegion makes what is missing. Each of its steps may be repeated.

@@ -2,10 +2,7 @@ package awsjson
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -16,17 +13,11 @@ import (
 	"github.com/rs/zerolog"
 
 	"antipode/regions"
-	"antipode/regions/identity"
-	"antipode/regions/sigv4"
+	"antipode/regions/signed"
 )
 
-// Limits of one request.
-const (
-	// MaxBody is the largest request body in bytes; the largest real one is a key policy of 32 KiB in JSON.
-	MaxBody = 256 << 10
-	// callTime bounds a call from its last byte to its answer.
-	callTime = 30 * time.Second
-)
+// callTime bounds a call from its authentication to its answer.
+const callTime = 30 * time.Second
 
 const (
 	contentType  = "application/x-amz-json-1.1"
@@ -37,22 +28,17 @@ const (
 // Handler serves the AWS JSON 1.1 protocol of KMS for one or more Regions; a request goes to the one whose name its
 // signature is scoped to. It is the only way in: nothing of a request is looked at before its signature is verified.
 type Handler struct {
-	regions  map[string]*regions.Region
-	verifier *sigv4.Verifier
-	log      zerolog.Logger
+	auth *signed.Authenticator
+	log  zerolog.Logger
 }
 
 // NewHandler returns a handler. now is the real clock, by which signatures are dated.
 func NewHandler(served []*regions.Region, now func() time.Time, log zerolog.Logger) (*Handler, error) {
-	verifier, err := sigv4.NewVerifier(sigv4.Config{Service: service, Now: now})
+	auth, err := signed.New(service, served, now)
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{regions: map[string]*regions.Region{}, log: log, verifier: verifier}
-	for _, r := range served {
-		h.regions[r.Name()] = r
-	}
-	return h, nil
+	return &Handler{auth: auth, log: log}, nil
 }
 
 // ServeHTTP answers one request.
@@ -81,58 +67,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 func (h *Handler) serve(w http.ResponseWriter, req *http.Request, requestID string) (any, error) {
-	signed, err := sigv4.Parse(req)
+	r, err := h.auth.Authenticate(w, req, requestID)
 	if err != nil {
 		return nil, err
 	}
-	region, served := h.regions[signed.Region]
-	if !served {
-		return nil, sigv4.Refusal(sigv4.ErrRegion)
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, MaxBody))
-	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return nil, regions.Errorf("RequestEntityTooLargeException", "The request is larger than %d bytes.", MaxBody)
-		}
-		return nil, regions.Errorf(regions.CodeSerialization, "The request could not be read.")
-	}
-	ctx, cancel := context.WithTimeout(req.Context(), callTime)
-	defer cancel()
-	caller, err := h.authenticate(ctx, region, signed, body)
-	if err != nil {
-		return nil, err
-	}
-	caller.SourceIP, caller.UserAgent, caller.RequestID = remoteIP(req), req.UserAgent(), requestID
 	op, err := operation(req)
 	if err != nil {
 		return nil, err
 	}
 	input := op.NewInput()
 	if op.Built() {
-		if err := Decode(body, input); err != nil {
+		if err := Decode(r.Body, input); err != nil {
 			return nil, err
 		}
 	}
-	return region.Do(ctx, op, caller, input)
-}
-
-func (h *Handler) authenticate(ctx context.Context, region *regions.Region, signed *sigv4.Request, body []byte) (regions.Caller, error) {
-	principal, err := region.Directory().Resolve(ctx, signed.AccessKeyID)
-	if errors.Is(err, identity.ErrUnknownKey) {
-		return regions.Caller{}, sigv4.Refusal(sigv4.ErrUnknownKey)
-	}
-	if err != nil {
-		return regions.Caller{}, err
-	}
-	key := sigv4.Key{Secret: principal.Secret.Reveal(), Generation: principal.Generation}
-	if err := h.verifier.Verify(signed, body, key); err != nil {
-		return regions.Caller{}, err
-	}
-	return regions.Caller{
-		ARN: principal.ARN, Account: principal.User.Account, UserName: principal.User.Name,
-		AccessKeyID: principal.AccessKeyID, Administrator: principal.Administrator,
-	}, nil
+	ctx, cancel := context.WithTimeout(req.Context(), callTime)
+	defer cancel()
+	return r.Region.Do(ctx, op, r.Caller, input)
 }
 
 // operation finds the operation that a request names.
@@ -153,14 +104,6 @@ func operation(req *http.Request) (regions.Operation, error) {
 		return regions.Operation{}, unknown
 	}
 	return op, nil
-}
-
-func remoteIP(req *http.Request) string {
-	host, _, err := net.SplitHostPort(req.RemoteAddr)
-	if err != nil {
-		return ""
-	}
-	return host
 }
 
 func (h *Handler) write(w http.ResponseWriter, requestID string, status int, body []byte) {

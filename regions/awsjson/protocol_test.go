@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"antipode/regions/awsjson"
 	"antipode/regions/regionstest"
+	"antipode/regions/signed"
 )
 
 // What is not an operation of this service is told so by AWS's code, without a text, and only to a caller who signed.
@@ -129,11 +129,11 @@ func TestLargeBody(t *testing.T) {
 	t.Parallel()
 	f := newFront(t)
 	pad := func(n int) string { return `{"x":"` + strings.Repeat("a", n-8) + `"}` }
-	if a := f.send(t, ordinary("ListKeys", pad(awsjson.MaxBody))); a.status != http.StatusOK {
-		t.Errorf("%d bytes: %s", awsjson.MaxBody, a.refusal())
+	if a := f.send(t, ordinary("ListKeys", pad(signed.MaxBody))); a.status != http.StatusOK {
+		t.Errorf("%d bytes: %s", signed.MaxBody, a.refusal())
 	}
-	want := fmt.Sprintf("The request is larger than %d bytes.", awsjson.MaxBody)
-	for _, n := range []int{awsjson.MaxBody + 1, 8 << 20} {
+	want := fmt.Sprintf("The request is larger than %d bytes.", signed.MaxBody)
+	for _, n := range []int{signed.MaxBody + 1, 8 << 20} {
 		f.refused(t, ordinary("ListKeys", pad(n)), "RequestEntityTooLargeException", want)
 		chunked := ordinary("ListKeys", pad(n))
 		chunked.before = func(r *http.Request) { r.ContentLength = -1 }

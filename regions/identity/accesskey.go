@@ -17,11 +17,12 @@ import (
 var ErrSecret = errors.New("sealed secret refused")
 
 const (
-	idPrefix     = "AKIA"
-	idLength     = 20
-	secretLength = 40
-	idAlphabet   = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-	rowDomain    = "antipode/identity/access-key/1"
+	idPrefix      = "AKIA"
+	sessionPrefix = "ASIA"
+	idLength      = 20
+	secretLength  = 40
+	idAlphabet    = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+	rowDomain     = "antipode/identity/access-key/1"
 )
 
 // Sealer encrypts small secrets under a key of the Region's token.
@@ -43,39 +44,38 @@ type AccessKey struct {
 	Generation uint64 `cbor:"6,keyasint"`
 }
 
-// NewAccessKey makes an active access key for a user and seals its secret, which is returned beside it this once.
-// random is a CSPRNG; 40 bytes of it are read.
-func NewAccessKey(ctx context.Context, random io.Reader, sealer Sealer, u User, created int64) (AccessKey, Secret, error) {
-	var raw [10 + 30]byte
-	if _, err := io.ReadFull(random, raw[:]); err != nil {
-		return AccessKey{}, Secret{}, fmt.Errorf("make access key: %w", err)
-	}
-	// 80 random bits in the id make it unique, 240 in the secret make it unguessable.
-	id := idPrefix + base32.NewEncoding(idAlphabet).EncodeToString(raw[:10])
-	value := base64.StdEncoding.AppendEncode(nil, raw[10:])
-	clear(raw[:])
-	k, err := SealAccessKey(ctx, sealer, u, id, value, created)
-	if err != nil {
-		return AccessKey{}, Secret{}, err
-	}
-	return k, secret.Of(value), nil
+// NewAccessKey makes an access key: active, with a random id and secret. random is a CSPRNG; 40 bytes of it are read.
+func NewAccessKey(random io.Reader, created int64) (BundleKey, error) {
+	id, value, err := newCredentials(random, idPrefix)
+	return BundleKey{ID: id, Active: true, Created: created, Secret: value}, err
 }
 
-// SealAccessKey makes an active access key of an id and a secret that are there already: the same credentials work in
-// every Region, and each Region seals them for itself. It returns an error that wraps [ErrInvalid] for an id or a secret
-// of another form.
-func SealAccessKey(ctx context.Context, sealer Sealer, u User, id string, value []byte, created int64) (AccessKey, error) {
+func newCredentials(random io.Reader, prefix string) (id string, _ Secret, err error) {
+	var raw [10 + 30]byte
+	if _, err := io.ReadFull(random, raw[:]); err != nil {
+		return "", Secret{}, fmt.Errorf("make access key: %w", err)
+	}
+	// 80 random bits in the id make it unique, 240 in the secret make it unguessable.
+	id = prefix + base32.NewEncoding(idAlphabet).EncodeToString(raw[:10])
+	value := base64.StdEncoding.AppendEncode(nil, raw[10:])
+	clear(raw[:])
+	return id, secret.Of(value), nil
+}
+
+// SealAccessKey makes the record of a user's access key: the same credentials work in every Region, and each Region seals
+// them for itself. It returns an error that wraps [ErrInvalid] for an id or a secret of another form.
+func SealAccessKey(ctx context.Context, sealer Sealer, u User, k BundleKey) (AccessKey, error) {
 	if err := u.Validate(); err != nil {
 		return AccessKey{}, err
 	}
-	if !ValidAccessKeyID(id) || !validSecret(value) {
+	if !ValidAccessKeyID(k.ID) || !validSecret(k.Secret.Reveal()) {
 		return AccessKey{}, fmt.Errorf("%w: not an access key", ErrInvalid)
 	}
-	sealed, err := sealer.Seal(ctx, row(u.Account, u.Name, id), value)
+	sealed, err := sealer.Seal(ctx, row(u.Account, u.Name, k.ID), k.Secret.Reveal())
 	if err != nil {
 		return AccessKey{}, fmt.Errorf("seal access key: %w", err)
 	}
-	return AccessKey{ID: id, UserARN: u.ARN(), SealedSecret: sealed, Active: true, Created: created, Generation: 1}, nil
+	return AccessKey{ID: k.ID, UserARN: u.ARN(), SealedSecret: sealed, Active: k.Active, Created: k.Created, Generation: 1}, nil
 }
 
 // Open returns the secret. It returns the sealer's error, wrapped, if the secret was sealed for another row, an error that
@@ -106,9 +106,14 @@ func row(account, userName, id string) []byte {
 	return b
 }
 
-// ValidAccessKeyID reports whether the id is AKIA and 16 of A-Z2-7.
-func ValidAccessKeyID(id string) bool {
-	return len(id) == idLength && strings.HasPrefix(id, idPrefix) && strings.Trim(id[len(idPrefix):], idAlphabet) == ""
+// ValidAccessKeyID reports whether the id is AKIA and 16 of A-Z2-7: a user's access key.
+func ValidAccessKeyID(id string) bool { return validKeyID(id, idPrefix) }
+
+// TemporaryAccessKeyID reports whether the id is ASIA and 16 of A-Z2-7: a session's access key.
+func TemporaryAccessKeyID(id string) bool { return validKeyID(id, sessionPrefix) }
+
+func validKeyID(id, prefix string) bool {
+	return len(id) == idLength && strings.HasPrefix(id, prefix) && strings.Trim(id[len(prefix):], idAlphabet) == ""
 }
 
 func validSecret(s []byte) bool {

@@ -43,20 +43,24 @@ func ring(t *testing.T) *keyring.Ring {
 
 func user(t *testing.T, account, name string) identity.User {
 	t.Helper()
-	u, err := identity.NewUser(account, name, []byte(identity.AdministratorPolicy), 0)
+	u, err := identity.NewUser(rand.Reader, account, name, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return u
+	return u.WithPolicy("p", []byte(identity.AdministratorPolicy))
 }
 
 func newKey(t *testing.T, sealer identity.Sealer, u identity.User) (identity.AccessKey, identity.Secret) {
 	t.Helper()
-	k, s, err := identity.NewAccessKey(t.Context(), rand.Reader, sealer, u, 7)
+	b, err := identity.NewAccessKey(rand.Reader, 7)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return k, s
+	k, err := identity.SealAccessKey(t.Context(), sealer, u, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k, b.Secret
 }
 
 // TestSealedSecretStaysInItsRow: on a real token, a sealed secret opens in its own row after a round through CBOR, and in
@@ -123,9 +127,9 @@ func TestSealAccessKey(t *testing.T) {
 	a, b := ring(t), ring(t)
 	alice := user(t, account, "alice")
 	k, secret := newKey(t, a, alice)
-	there, err := identity.SealAccessKey(t.Context(), b, alice, k.ID, secret.Reveal(), 8)
-	if err != nil {
-		t.Fatal(err)
+	there, err := identity.SealAccessKey(t.Context(), b, alice, identity.BundleKey{ID: k.ID, Secret: secret, Created: 8})
+	if err != nil || there.Active || there.Created != 8 {
+		t.Fatalf("%+v, %v", there, err)
 	}
 	if s, err := there.Open(t.Context(), b); err != nil || !bytes.Equal(s.Reveal(), secret.Reveal()) {
 		t.Errorf("in the other Region: %v", err)
@@ -145,7 +149,8 @@ func TestSealAccessKey(t *testing.T) {
 		"odd secret":       {alice, k.ID, strings.Repeat("\n", 40)},
 		"bad user":         {identity.User{}, k.ID, string(secret.Reveal())},
 	} {
-		if _, err := identity.SealAccessKey(t.Context(), a, try.user, try.id, []byte(try.secret), 0); !errors.Is(err, identity.ErrInvalid) {
+		k := identity.BundleKey{ID: try.id, Secret: secretpkg.Of([]byte(try.secret))}
+		if _, err := identity.SealAccessKey(t.Context(), a, try.user, k); !errors.Is(err, identity.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -154,20 +159,20 @@ func TestSealAccessKey(t *testing.T) {
 // Randomness is taken from where it was said, and no access key is made of less than is needed.
 func TestNewAccessKeyNeedsRandomness(t *testing.T) {
 	t.Parallel()
-	sealer := ring(t)
-	alice := user(t, account, "alice")
-	zeros := bytes.NewReader(make([]byte, 40))
-	k, s, err := identity.NewAccessKey(t.Context(), zeros, sealer, alice, 0)
-	if err != nil || k.ID != "AKIAAAAAAAAAAAAAAAAA" || string(s.Reveal()) != strings.Repeat("A", 40) {
+	k, err := identity.NewAccessKey(bytes.NewReader(make([]byte, 40)), 0)
+	if err != nil || k.ID != "AKIAAAAAAAAAAAAAAAAA" || string(k.Secret.Reveal()) != strings.Repeat("A", 40) || !k.Active {
 		t.Errorf("%s, %v", k.ID, err)
 	}
-	if _, s, err := identity.NewAccessKey(t.Context(), bytes.NewReader(make([]byte, 39)), sealer, alice, 0); !errors.Is(err, io.ErrUnexpectedEOF) || s.Reveal() != nil {
+	if k, err := identity.NewAccessKey(bytes.NewReader(make([]byte, 39)), 0); !errors.Is(err, io.ErrUnexpectedEOF) || k.Secret.Reveal() != nil {
 		t.Errorf("39 bytes: %v", err)
+	}
+	if _, err := identity.NewUser(bytes.NewReader(nil), account, "alice", 0); !errors.Is(err, io.EOF) {
+		t.Errorf("a user without randomness: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := identity.NewAccessKey(ctx, rand.Reader, sealer, alice, 0); err == nil {
-		t.Error("made although the call was cancelled")
+	if _, err := identity.SealAccessKey(ctx, ring(t), user(t, account, "alice"), k); err == nil {
+		t.Error("sealed although the call was cancelled")
 	}
 }
 
@@ -184,6 +189,9 @@ func TestSecretsDontPrint(t *testing.T) {
 		map[string]identity.Secret{"a": secret},
 		identity.Principal{Secret: secret},
 		identity.Profile{Secret: secret},
+		identity.BundleKey{Secret: secret},
+		identity.Bundle{Keys: []identity.BundleKey{{Secret: secret}}},
+		identity.Session{Secret: secret},
 		fmt.Errorf("%v", secret),
 	}
 	var out bytes.Buffer

@@ -9,7 +9,8 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// ErrUnknownKey says that no active access key has this id.
+// ErrUnknownKey says that no active access key has this id, or that its session token is not its own, or that whose it is
+// is gone, disabled or has had its sessions revoked.
 var ErrUnknownKey = errors.New("unknown access key")
 
 // Source reads identities from the store.
@@ -17,16 +18,12 @@ type Source interface {
 	// AccessKey returns an access key and its user, both of one state of the store and authenticated. It returns
 	// [ErrUnknownKey] if there is no such key.
 	AccessKey(ctx context.Context, id string) (AccessKey, User, error)
-}
-
-// Principal is who makes a call. It is shared between calls and must not be changed.
-type Principal struct {
-	User          User
-	ARN           string
-	Administrator bool
-	AccessKeyID   string
-	Secret        Secret
-	Generation    uint64 // of the access key
+	// User and Role return what has this name, authenticated, or [ErrUnknownKey].
+	User(ctx context.Context, account, name string) (User, error)
+	Role(ctx context.Context, account, name string) (Role, error)
+	// OpenSession returns what a session token says that a Region issued whose tokens are accepted here. It returns
+	// [ErrToken] for any other.
+	OpenSession(ctx context.Context, token string) (Session, error)
 }
 
 // Directory resolves access key ids, and keeps what it has found, opened secrets too, in bounded memory. It keeps
@@ -36,7 +33,7 @@ type Directory struct {
 	sealer Sealer
 
 	mu    sync.Mutex
-	epoch uint64 // counts calls of Forget and ForgetUser
+	epoch uint64 // counts calls of Forget, ForgetUser and ForgetRole
 	known *simplelru.LRU[string, *Principal]
 }
 
@@ -49,20 +46,27 @@ func NewDirectory(source Source, sealer Sealer, size int) (*Directory, error) {
 	return &Directory{source: source, sealer: sealer, known: known}, nil
 }
 
-// Resolve returns the principal of an access key id, which need not be well-formed. It returns [ErrUnknownKey] if there
-// is no such key or it is not active; any other error is a failure of the store or the token, or a damaged row.
-func (d *Directory) Resolve(ctx context.Context, id string) (*Principal, error) {
-	if !ValidAccessKeyID(id) {
+// Resolve returns the principal of an access key id, which need not be well-formed, and a session token, "" if the
+// request has none. It returns [ErrUnknownKey] if they are not of each other, or nobody's; any other error is a failure
+// of the store or the token, or a damaged row. It does not look at when a session expires.
+func (d *Directory) Resolve(ctx context.Context, id, token string) (*Principal, error) {
+	temporary := TemporaryAccessKeyID(id)
+	if !temporary && !ValidAccessKeyID(id) || temporary != (token != "") {
 		return nil, ErrUnknownKey // and no look-up for what can't be there
 	}
 	d.mu.Lock()
 	p, ok := d.known.Get(id)
 	epoch := d.epoch
 	d.mu.Unlock()
-	if ok {
+	if ok && p.hasToken(token) {
 		return p, nil
 	}
-	p, err := d.load(ctx, id)
+	var err error
+	if temporary {
+		p, err = d.loadSession(ctx, id, token)
+	} else {
+		p, err = d.load(ctx, id)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +87,7 @@ func (d *Directory) load(ctx context.Context, id string) (*Principal, error) {
 	if k.ID != id || k.UserARN != u.ARN() {
 		return nil, fmt.Errorf("look up access key %s: the store answered with another one's: %w", id, ErrInvalid)
 	}
-	if !k.Active {
+	if !k.Active || u.Disabled || u.Deleted {
 		return nil, ErrUnknownKey
 	}
 	if err := u.Validate(); err != nil {
@@ -93,9 +97,42 @@ func (d *Directory) load(ctx context.Context, id string) (*Principal, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Principal{
-		User: u, ARN: u.ARN(), Administrator: u.Administrator(), AccessKeyID: id, Secret: secret, Generation: k.Generation,
-	}, nil
+	p := userPrincipal(u)
+	p.AccessKeyID, p.Secret, p.Generation = id, secret, k.Generation
+	return p, nil
+}
+
+// loadSession opens a session token and finds whose session it is. The role or user must be the one that it was issued
+// for: one that was deleted and made again under its name is another.
+func (d *Directory) loadSession(ctx context.Context, id, token string) (*Principal, error) {
+	s, err := d.source.OpenSession(ctx, token)
+	if errors.Is(err, ErrToken) {
+		return nil, ErrUnknownKey
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s.AccessKeyID != id {
+		return nil, ErrUnknownKey
+	}
+	if s.Role == "" {
+		u, err := d.source.User(ctx, s.Account, s.User)
+		if err != nil {
+			return nil, fmt.Errorf("look up the user of a session: %w", err)
+		}
+		if u.Disabled || u.Deleted || u.ID != s.HolderID {
+			return nil, ErrUnknownKey
+		}
+		return userPrincipal(u).withSession(s, token), nil
+	}
+	r, err := d.source.Role(ctx, s.Account, s.Role)
+	if err != nil {
+		return nil, fmt.Errorf("look up the role of a session: %w", err)
+	}
+	if r.Disabled || r.Deleted || r.ID != s.HolderID || s.Issued <= r.RevokedUntil {
+		return nil, ErrUnknownKey
+	}
+	return rolePrincipal(r, s.Name).withSession(s, token), nil
 }
 
 // Forget drops what is known of an access key. Whoever changes, deactivates or deletes one calls it after the change is
@@ -107,15 +144,21 @@ func (d *Directory) Forget(id string) {
 	d.known.Remove(id)
 }
 
-// ForgetUser drops what is known of a user's access keys and returns the ids that it knew. Whoever changes or deletes a
-// user, or the user's policy, calls it after the change is durable and before the change is answered.
-func (d *Directory) ForgetUser(account, name string) []string {
+// ForgetUser drops what is known of a user's access keys and sessions, and returns the access key ids that it knew.
+// Whoever changes or deletes a user, or the user's policies, calls it after the change is durable and before the change
+// is answered.
+func (d *Directory) ForgetUser(account, name string) []string { return d.forget(account, name, false) }
+
+// ForgetRole drops what is known of a role's sessions, as [Directory.ForgetUser] does.
+func (d *Directory) ForgetRole(account, name string) []string { return d.forget(account, name, true) }
+
+func (d *Directory) forget(account, name string, role bool) []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.epoch++
 	var ids []string
 	for _, id := range d.known.Keys() {
-		if p, ok := d.known.Peek(id); ok && p.User.Account == account && p.User.Name == name {
+		if p, ok := d.known.Peek(id); ok && p.Account == account && p.Name == name && p.Role == role {
 			d.known.Remove(id)
 			ids = append(ids, id)
 		}

@@ -17,8 +17,11 @@ type rows struct {
 	mu     sync.Mutex
 	keys   map[string]identity.AccessKey
 	users  map[string]identity.User // by ARN
+	roles  map[string]identity.Role // by ARN
 	loads  atomic.Int64
 	before func()
+	// sessions opens session tokens; nil opens none.
+	sessions *identity.SessionKeys
 }
 
 func (r *rows) AccessKey(_ context.Context, id string) (identity.AccessKey, identity.User, error) {
@@ -37,6 +40,35 @@ func (r *rows) AccessKey(_ context.Context, id string) (identity.AccessKey, iden
 	return k, u, nil
 }
 
+func (r *rows) User(_ context.Context, account, name string) (identity.User, error) {
+	r.loads.Add(1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	u, ok := r.users["arn:aws:iam::"+account+":user/"+name]
+	if !ok {
+		return u, identity.ErrUnknownKey
+	}
+	return u, nil
+}
+
+func (r *rows) Role(_ context.Context, account, name string) (identity.Role, error) {
+	r.loads.Add(1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o, ok := r.roles["arn:aws:iam::"+account+":role/"+name]
+	if !ok {
+		return o, identity.ErrUnknownKey
+	}
+	return o, nil
+}
+
+func (r *rows) OpenSession(ctx context.Context, token string) (identity.Session, error) {
+	if r.sessions == nil {
+		return identity.Session{}, identity.ErrToken
+	}
+	return r.sessions.Open(ctx, token)
+}
+
 func (r *rows) put(k identity.AccessKey, u identity.User) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -44,7 +76,7 @@ func (r *rows) put(k identity.AccessKey, u identity.User) {
 }
 
 func newRows() *rows {
-	return &rows{keys: map[string]identity.AccessKey{}, users: map[string]identity.User{}}
+	return &rows{keys: map[string]identity.AccessKey{}, users: map[string]identity.User{}, roles: map[string]identity.Role{}}
 }
 
 func directory(t *testing.T, source identity.Source, sealer identity.Sealer, size int) *identity.Directory {
@@ -61,14 +93,14 @@ func TestDirectory(t *testing.T) {
 	sealer, store := ring(t), newRows()
 	d := directory(t, store, sealer, 2)
 	alice, bob := user(t, account, "alice"), user(t, account, "bob")
-	bob.Policy = nil
+	bob.Policies = nil
 	a, secret := newKey(t, sealer, alice)
 	b, _ := newKey(t, sealer, bob)
 	store.put(a, alice)
 	store.put(b, bob)
 	resolve := func(id string, want error) *identity.Principal {
 		t.Helper()
-		p, err := d.Resolve(t.Context(), id)
+		p, err := d.Resolve(t.Context(), id, "")
 		if !errors.Is(err, want) || (err == nil) != (want == nil) {
 			t.Fatalf("resolve %s: %v, want %v", id, err, want)
 		}
@@ -115,7 +147,7 @@ func TestDirectory(t *testing.T) {
 	loads(2)
 
 	// A policy takes effect when the user was forgotten.
-	bob.Policy = alice.Policy
+	bob.Policies = alice.Policies
 	store.put(b, bob)
 	if ids := d.ForgetUser(account, "bob"); len(ids) != 1 || ids[0] != b.ID {
 		t.Errorf("forgot %q", ids)
@@ -133,7 +165,7 @@ func TestDirectory(t *testing.T) {
 	swapped.SealedSecret = a.SealedSecret
 	store.put(swapped, bob)
 	d.Forget(b.ID)
-	if p, err := d.Resolve(t.Context(), b.ID); err == nil || errors.Is(err, identity.ErrUnknownKey) {
+	if p, err := d.Resolve(t.Context(), b.ID, ""); err == nil || errors.Is(err, identity.ErrUnknownKey) {
 		t.Errorf("swapped secret: %+v, %v", p, err)
 	}
 	store.keys[b.ID] = a
@@ -150,7 +182,7 @@ func TestDirectoryIsBounded(t *testing.T) {
 		k, _ := newKey(t, sealer, alice)
 		store.put(k, alice)
 		ids = append(ids, k.ID)
-		if _, err := d.Resolve(t.Context(), k.ID); err != nil {
+		if _, err := d.Resolve(t.Context(), k.ID, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -184,10 +216,10 @@ func TestForgetDuringLoad(t *testing.T) {
 				store.put(k, alice)
 				forget(d, k.ID)
 			}
-			if _, err := d.Resolve(t.Context(), k.ID); err != nil {
+			if _, err := d.Resolve(t.Context(), k.ID, ""); err != nil {
 				t.Fatalf("the call that had begun: %v", err)
 			}
-			if p, err := d.Resolve(t.Context(), k.ID); !errors.Is(err, identity.ErrUnknownKey) {
+			if p, err := d.Resolve(t.Context(), k.ID, ""); !errors.Is(err, identity.ErrUnknownKey) {
 				t.Errorf("the next call: %+v, %v", p, err)
 			}
 		})
@@ -208,7 +240,7 @@ func TestDirectoryConcurrently(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for !done.Load() {
-				if _, err := d.Resolve(t.Context(), k.ID); err != nil && !errors.Is(err, identity.ErrUnknownKey) {
+				if _, err := d.Resolve(t.Context(), k.ID, ""); err != nil && !errors.Is(err, identity.ErrUnknownKey) {
 					t.Error(err)
 					return
 				}
@@ -219,7 +251,7 @@ func TestDirectoryConcurrently(t *testing.T) {
 		k.Active = i%2 == 0
 		store.put(k, alice)
 		d.Forget(k.ID)
-		if _, err := d.Resolve(t.Context(), k.ID); (err == nil) != k.Active {
+		if _, err := d.Resolve(t.Context(), k.ID, ""); (err == nil) != k.Active {
 			t.Errorf("round %d: active %v, but %v", i, k.Active, err)
 		}
 	}

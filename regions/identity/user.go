@@ -1,152 +1,92 @@
 package identity
 
 import (
-	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
-
-// ErrInvalid is wrapped by every error about a name, an ARN or a policy document that is not well-formed.
-var ErrInvalid = errors.New("invalid identity")
-
-// AdministratorPolicy is the policy document that makes its user an administrator.
-const AdministratorPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`
-
-// MaxPolicy is how long a policy document may be, in bytes without the white space between JSON tokens: the quota that
-// IAM has for a managed policy.
-const MaxPolicy = 6144
 
 // User is an IAM user. CBOR. Name is unique in the account without regard to case, as in IAM; whoever stores users sees
 // to it.
 type User struct {
-	Account string `cbor:"1,keyasint"` // 12 digits
-	Path    string `cbor:"2,keyasint"` // "/" or "/division/team/", at most 512 characters
-	Name    string `cbor:"3,keyasint"` // 1 to 64 letters, digits and +=,.@_-
-	Policy  []byte `cbor:"4,keyasint"` // an IAM policy document, JSON; empty grants nothing
-	Created int64  `cbor:"5,keyasint"` // Unix time in milliseconds
+	Account  string   `cbor:"1,keyasint"`  // 12 digits
+	Path     string   `cbor:"2,keyasint"`  // "/" or "/division/team/", at most 512 characters
+	Name     string   `cbor:"3,keyasint"`  // 1 to 64 letters, digits and +=,.@_-
+	Policies []Policy `cbor:"4,keyasint"`  // in order of name; none grants nothing
+	Created  int64    `cbor:"5,keyasint"`  // Unix time in milliseconds
+	ID       string   `cbor:"6,keyasint"`  // AIDA and 17 letters and digits; another user of the same name has another
+	Tags     []Tag    `cbor:"7,keyasint"`  //
+	Disabled bool     `cbor:"8,keyasint"`  // none of the user's credentials is accepted
+	Version  int64    `cbor:"9,keyasint"`  // see [NextVersion]
+	Deleted  bool     `cbor:"10,keyasint"` // what is left of a deleted user, so that no older export brings it back
 }
 
-// NewUser returns a user with path "/", or an error that wraps [ErrInvalid].
-func NewUser(account, name string, policy []byte, created int64) (User, error) {
-	u := User{Account: account, Path: "/", Name: name, Policy: policy, Created: created}
+// NewUser returns a user with path "/" and no policies, or an error that wraps [ErrInvalid]. random is a CSPRNG.
+func NewUser(random io.Reader, account, name string, created int64) (User, error) {
+	id, err := newUniqueID(random, userIDPrefix)
+	if err != nil {
+		return User{}, err
+	}
+	u := User{Account: account, Path: "/", Name: name, Created: created, ID: id, Version: created}
 	return u, u.Validate()
 }
 
 // Validate returns nil or an error that wraps [ErrInvalid].
 func (u User) Validate() error {
-	if err := ValidateAccount(u.Account); err != nil {
+	if err := validateHolder(u.Account, u.Path, u.Name, u.Policies, u.Tags); err != nil {
 		return err
 	}
-	if err := validatePath(u.Path); err != nil {
+	if !validUniqueID(u.ID, userIDPrefix) {
+		return fmt.Errorf("%w: a user's id is AIDA and 17 letters and digits", ErrInvalid)
+	}
+	if u.Deleted && (len(u.Policies) > 0 || len(u.Tags) > 0) {
+		return fmt.Errorf("%w: a deleted user has nothing", ErrInvalid)
+	}
+	return nil
+}
+
+func validateHolder(account, path, name string, policies []Policy, tags []Tag) error {
+	if err := ValidateAccount(account); err != nil {
 		return err
 	}
-	if err := ValidateUserName(u.Name); err != nil {
+	if err := validatePath(path); err != nil {
 		return err
 	}
-	if len(u.Policy) == 0 {
-		return nil
+	if err := ValidateUserName(name); err != nil {
+		return err
 	}
-	return ValidatePolicy(u.Policy)
+	if err := validatePolicies(policies); err != nil {
+		return err
+	}
+	return ValidateTags(tags)
 }
 
 // ARN returns arn:aws:iam::ACCOUNT:user/PATH/NAME.
 func (u User) ARN() string { return "arn:aws:iam::" + u.Account + ":user" + u.Path + u.Name }
 
-// Administrator reports whether the user's policy document says what [AdministratorPolicy] says: the same members with
-// the same values, in any order and with any white space. A document that merely amounts to as much is left to the
-// evaluation of policies.
-func (u User) Administrator() bool {
-	var document struct {
-		Version   *string `json:"Version"`
-		Statement []struct {
-			Effect   string `json:"Effect"`
-			Action   string `json:"Action"`
-			Resource string `json:"Resource"`
-		} `json:"Statement"`
-	}
-	if err := json.Unmarshal(u.Policy, &document, json.RejectUnknownMembers(true)); err != nil {
-		return false
-	}
-	if document.Version == nil || *document.Version != "2012-10-17" || len(document.Statement) != 1 {
-		return false
-	}
-	s := document.Statement[0]
-	return s.Effect == "Allow" && s.Action == "*" && s.Resource == "*"
+// Administrator reports whether the user's only policies are [AdministratorPolicy].
+func (u User) Administrator() bool { return administrator(u.Policies) }
+
+// WithPolicy returns the user with this policy, in place of one of the same name. An empty document takes it away.
+func (u User) WithPolicy(name string, document []byte) User {
+	u.Policies = withPolicy(u.Policies, name, document)
+	return u
 }
 
-// ValidateAccount returns nil for 12 digits and an error that wraps [ErrInvalid] for all else.
-func ValidateAccount(account string) error {
-	if len(account) != 12 || strings.Trim(account, "0123456789") != "" {
-		return fmt.Errorf("%w: an account id is 12 digits", ErrInvalid)
+func withPolicy(policies []Policy, name string, document []byte) []Policy {
+	out := slices.DeleteFunc(slices.Clone(policies), func(p Policy) bool { return p.Name == name })
+	if len(document) > 0 {
+		out = append(out, Policy{name, document})
 	}
-	return nil
+	slices.SortFunc(out, func(a, b Policy) int { return strings.Compare(a.Name, b.Name) })
+	if len(out) == 0 {
+		return nil
+	}
+	return out
 }
 
-// ValidateUserName returns nil for 1 to 64 ASCII letters, digits and +=,.@_- and an error that wraps [ErrInvalid] for
-// all else.
-func ValidateUserName(name string) error {
-	if name == "" || len(name) > 64 {
-		return fmt.Errorf("%w: a user name has 1 to 64 characters", ErrInvalid)
-	}
-	for i := range len(name) {
-		c := name[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && strings.IndexByte("+=,.@_-", c) < 0 {
-			return fmt.Errorf("%w: a user name has only letters, digits and +=,.@_-", ErrInvalid)
-		}
-	}
-	return nil
-}
-
-func validatePath(path string) error {
-	if len(path) == 0 || len(path) > 512 || path[0] != '/' || path[len(path)-1] != '/' {
-		return fmt.Errorf("%w: a path begins and ends with a slash and has at most 512 characters", ErrInvalid)
-	}
-	for i := range len(path) {
-		if path[i] < '!' || path[i] > '~' {
-			return fmt.Errorf("%w: a path has only printable ASCII characters without blanks", ErrInvalid)
-		}
-	}
-	return nil
-}
-
-// ParseUserARN splits arn:aws:iam::ACCOUNT:user/PATH/NAME; whatever it accepts, [User.ARN] of its parts is the same
-// text. Errors wrap [ErrInvalid].
-func ParseUserARN(arn string) (account, path, name string, err error) {
-	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::")
-	account, resource, colon := strings.Cut(rest, ":")
-	pathAndName, isUser := strings.CutPrefix(resource, "user/")
-	if !ok || !colon || !isUser {
-		return "", "", "", fmt.Errorf("%w: a user's ARN is arn:aws:iam::ACCOUNT:user/NAME", ErrInvalid)
-	}
-	cut := strings.LastIndexByte(pathAndName, '/') + 1
-	path, name = "/"+pathAndName[:cut], pathAndName[cut:]
-	if err := ValidateAccount(account); err != nil {
-		return "", "", "", err
-	}
-	if err := validatePath(path); err != nil {
-		return "", "", "", err
-	}
-	if err := ValidateUserName(name); err != nil {
-		return "", "", "", err
-	}
-	return account, path, name, nil
-}
-
-// ValidatePolicy returns nil for a JSON object without duplicate names and not longer than [MaxPolicy], and an error that
-// wraps [ErrInvalid] for all else. What the document says is not looked at.
-func ValidatePolicy(policy []byte) error {
-	document := jsontext.Value(policy).Clone()
-	if document.Kind() != jsontext.KindBeginObject || !document.IsValid() {
-		return fmt.Errorf("%w: a policy document is one JSON object without duplicate names", ErrInvalid)
-	}
-	if err := document.Compact(); err != nil {
-		return fmt.Errorf("%w: a policy document is one JSON object", ErrInvalid)
-	}
-	if len(document) > MaxPolicy {
-		return fmt.Errorf("%w: a policy document has at most %d bytes", ErrInvalid, MaxPolicy)
-	}
-	return nil
-}
+// NextVersion is the version of a user, role or account that is changed: the time in Unix milliseconds, or one more than
+// the version before if that is not larger. So of two Regions' states of one identity the later one is known, and a
+// change in one Region always counts more than what it was made of.
+func NextVersion(before, now int64) int64 { return max(before+1, now) }

@@ -1,7 +1,9 @@
 package identity_test
 
 import (
+	"crypto/rand"
 	"errors"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -38,16 +40,35 @@ func TestAdministratorIsDerived(t *testing.T) {
 		`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`:                                                 false,
 		identity.AdministratorPolicy + `{}`:                                                                                                   false,
 	} {
-		u := identity.User{Policy: []byte(policy)}
+		u := identity.User{Policies: []identity.Policy{{Name: "p", Document: []byte(policy)}}}
 		if got := u.Administrator(); got != want {
 			t.Errorf("%s: %v", policy, got)
 		}
 	}
 }
 
+// A second policy may deny something, so its user is none who may do everything unasked.
+func TestAdministratorIsNothingElse(t *testing.T) {
+	t.Parallel()
+	u := identity.User{}.WithPolicy("a", []byte(identity.AdministratorPolicy))
+	if !u.Administrator() || !u.WithPolicy("b", []byte(identity.AdministratorPolicy)).Administrator() {
+		t.Error("no administrator")
+	}
+	deny := []byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}`)
+	if u.WithPolicy("b", deny).Administrator() || u.WithPolicy("0", deny).Administrator() {
+		t.Error("an administrator with a policy that denies")
+	}
+	if u.WithPolicy("a", nil).Administrator() || !u.Administrator() {
+		t.Error("without policies, or changed through a copy")
+	}
+}
+
 func TestNewUser(t *testing.T) {
 	t.Parallel()
-	u, err := identity.NewUser(account, "alice", []byte(identity.AdministratorPolicy), 7)
+	u, err := identity.NewUser(rand.Reader, account, "alice", 7)
+	if !regexp.MustCompile(`^AIDA[A-Z0-9]{17}$`).MatchString(u.ID) {
+		t.Errorf("id %s", u.ID)
+	}
 	if err != nil || u.ARN() != "arn:aws:iam::111122223333:user/alice" || u.Created != 7 {
 		t.Errorf("%+v, %v", u, err)
 	}
@@ -73,18 +94,26 @@ func TestNewUser(t *testing.T) {
 		"policy too long":   {account, "a", `{"a":"` + strings.Repeat("x", identity.MaxPolicy) + `"}`},
 	}
 	for name, c := range bad {
-		if _, err := identity.NewUser(c.account, c.name, []byte(c.policy), 0); !errors.Is(err, identity.ErrInvalid) {
+		u, err := identity.NewUser(rand.Reader, c.account, c.name, 0)
+		if err == nil {
+			err = u.WithPolicy("p", []byte(c.policy)).Validate()
+		}
+		if !errors.Is(err, identity.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for _, name := range []string{"a", long, "A.b-c_d@e=f,g+h", "0"} {
 		policy := `{"a":` + strings.Repeat(" ", identity.MaxPolicy) + `1}` // white space does not count
-		if _, err := identity.NewUser(account, name, []byte(policy), 0); err != nil {
+		u, err := identity.NewUser(rand.Reader, account, name, 0)
+		if err == nil {
+			err = u.WithPolicy("p", []byte(policy)).Validate()
+		}
+		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for _, path := range []string{"", "a/", "/a", "/a b/", "/\x7f/", "/" + strings.Repeat("a", 511) + "/"} {
-		if err := (identity.User{Account: account, Path: path, Name: "a"}).Validate(); !errors.Is(err, identity.ErrInvalid) {
+		if err := (identity.User{Account: account, Path: path, Name: "a", ID: u.ID}).Validate(); !errors.Is(err, identity.ErrInvalid) {
 			t.Errorf("path %q: %v", path, err)
 		}
 	}
@@ -128,7 +157,7 @@ func FuzzParseUserARN(f *testing.F) {
 			}
 			return
 		}
-		u := identity.User{Account: a, Path: p, Name: n}
+		u := identity.User{Account: a, Path: p, Name: n, ID: "AIDAAAAAAAAAAAAAAAAAA"}
 		if err := u.Validate(); err != nil || u.ARN() != arn {
 			t.Errorf("%q became %q, %v", arn, u.ARN(), err)
 		}

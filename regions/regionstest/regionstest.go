@@ -21,6 +21,7 @@ import (
 	"antipode/regions"
 	"antipode/regions/audit"
 	"antipode/regions/identity"
+	"antipode/regions/secret"
 	"antipode/regions/store"
 	"antipode/softhsm"
 	"antipode/softhsm/softhsmtest"
@@ -167,24 +168,44 @@ func (f *Fixture) close() error {
 	return errors.Join(errs...)
 }
 
-// AddUser stores a user of [Account] with this IAM policy document and one access key, whose secret is [Secret].
+// AddUser stores a user of [Account] with this IAM policy document, "" for none, and one access key, whose secret is
+// [Secret]. A user who is there keeps his unique id.
 func (f *Fixture) AddUser(t testing.TB, name, accessKeyID string, policy []byte) identity.User {
 	t.Helper()
-	u, err := identity.NewUser(Account, name, policy, f.Clock.Now().UnixMilli())
+	now := f.Clock.Now().UnixMilli()
+	u, err := identity.NewUser(rand.Reader, Account, name, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Region.PutIdentity(t.Context(), u, accessKeyID, []byte(Secret)); err != nil {
-		t.Fatalf("store user %s: %v", name, err)
+	held, err := f.Region.Identity(t.Context(), regions.IdentityName{Kind: regions.KindUser, Account: Account, Name: name})
+	if err == nil {
+		u = *held.User
+		u.Version = identity.NextVersion(u.Version, now)
+	} else if !errors.Is(err, regions.ErrNoRecord) {
+		t.Fatal(err)
 	}
+	u = u.WithPolicy("policy", policy)
+	b := identity.Bundle{User: &u, Keys: []identity.BundleKey{
+		{ID: accessKeyID, Active: true, Created: now, Secret: secret.Of([]byte(Secret))},
+	}}
+	f.Apply(t, b)
 	return u
+}
+
+// Apply stores an account, user or role.
+func (f *Fixture) Apply(t testing.TB, b identity.Bundle) {
+	t.Helper()
+	applied, err := f.Region.ApplyIdentity(t.Context(), b, regions.IdentityChange{Event: "Test", By: "test", Base: regions.AnyVersion})
+	if err != nil || !applied {
+		t.Fatalf("store %s: %v, %v", b.ARN(), applied, err)
+	}
 }
 
 // Caller is a caller as a front would have authenticated him.
 func Caller(account, name, accessKeyID string, administrator bool) regions.Caller {
 	return regions.Caller{
 		ARN: "arn:aws:iam::" + account + ":user/" + name, Account: account, UserName: name, AccessKeyID: accessKeyID,
-		Administrator: administrator, SourceIP: "192.0.2.1", UserAgent: "regionstest",
+		Kind: regions.PrincipalUser, Administrator: administrator, SourceIP: "192.0.2.1", UserAgent: "regionstest",
 		RequestID: "00000000-0000-4000-8000-000000000000",
 	}
 }

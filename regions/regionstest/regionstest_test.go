@@ -18,7 +18,7 @@ func TestReopen(t *testing.T) {
 	if string(out.Plaintext) != "attack at dawn" || out.KeyID != key.Arn {
 		t.Errorf("decrypted %q under %s", out.Plaintext, out.KeyID)
 	}
-	p, err := f.Region.Directory().Resolve(t.Context(), regionstest.AccessKeyID)
+	p, err := f.Region.Directory().Resolve(t.Context(), regionstest.AccessKeyID, "")
 	if err != nil || p.ARN != f.Admin.ARN || !p.Administrator {
 		t.Errorf("the administrator is %+v, %v", p, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"antipode/regions"
 	"antipode/regions/audit"
 	"antipode/regions/identity"
+	"antipode/regions/secret"
 	"antipode/regions/store"
 	"antipode/regions/store/storetest"
 	"antipode/replication"
@@ -158,12 +159,22 @@ func (r *Region) stop(t testing.TB) {
 	}
 }
 
-// AddUser makes a user known in this Region, with an access key that nobody uses.
+// AddUser makes a user known in this Region, with an access key that nobody uses, or puts him in the place of the one who
+// is known.
 func (r *Region) AddUser(t testing.TB, u identity.User) {
 	t.Helper()
-	secret := []byte("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
-	if err := r.Region.PutIdentity(t.Context(), u, "AKIAAAAAAAAAAAAAAAAA", secret); err != nil {
+	held, err := r.Region.Identity(t.Context(), regions.IdentityName{Kind: regions.KindUser, Account: u.Account, Name: u.Name})
+	if err == nil {
+		u.Version = held.Version() + 1
+	} else if !errors.Is(err, regions.ErrNoRecord) {
 		t.Fatal(err)
+	}
+	b := identity.Bundle{User: &u, Keys: []identity.BundleKey{{
+		ID: "AKIAAAAAAAAAAAAAAAAA", Active: true, Secret: secret.Of([]byte("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")),
+	}}}
+	change := regions.IdentityChange{Event: "Test", By: "test", Base: regions.AnyVersion}
+	if applied, err := r.Region.ApplyIdentity(t.Context(), b, change); err != nil || !applied {
+		t.Fatalf("add user %s: %v, %v", u.Name, applied, err)
 	}
 }
 

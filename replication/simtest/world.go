@@ -10,6 +10,7 @@ package simtest
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"sync"
@@ -42,11 +43,11 @@ func New(t testing.TB, names ...string) *World {
 	t.Helper()
 	w := &World{t: t, by: map[string]*Region{}, clock: clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
 	w.Net = &Network{world: w}
-	admin, err := identity.NewUser(Account, "administrator", []byte(identity.AdministratorPolicy), w.clock.Now().UnixMilli())
+	admin, err := identity.NewUser(rand.Reader, Account, "administrator", w.clock.Now().UnixMilli())
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.admin = admin
+	w.admin = admin.WithPolicy(identity.AdministratorPolicyName, []byte(identity.AdministratorPolicy))
 	t.Cleanup(func() {
 		if !t.Failed() {
 			return
@@ -64,7 +65,7 @@ func New(t testing.TB, names ...string) *World {
 		for _, other := range w.order {
 			r.enrol(t, other)
 		}
-		r.AddUser(t, admin)
+		r.AddUser(t, w.admin)
 	}
 	return w
 }
