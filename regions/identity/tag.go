@@ -32,7 +32,7 @@ func ValidateTags(tags []Tag) error {
 			return fmt.Errorf("%w: a tag has letters, digits, blanks and _.:/=+-@ only", ErrInvalid)
 		}
 		if len(t.Key) >= 4 && strings.EqualFold(t.Key[:4], "aws:") {
-			return fmt.Errorf("%w: a tag's key does not begin with aws:", ErrInvalid)
+			return fmt.Errorf("%w: the prefix aws: is not for tags' keys", ErrInvalid)
 		}
 		if slices.ContainsFunc(tags[:i], func(o Tag) bool { return strings.EqualFold(o.Key, t.Key) }) {
 			return fmt.Errorf("%w: a tag is there twice", ErrInvalid)
