@@ -74,7 +74,7 @@ func oaep(t *testing.T, tok hsmbackend.Token) {
 			t.Errorf("%d session objects, were %d: is the public half still there?", now[0], before[0])
 		}
 		value := secretBytes(t, 32)
-		ref := must(tok.UnwrapOAEP(ctx, pair, hash, seal(t, pub, soft, value), gcmAttributes()))(t)
+		ref := must(tok.UnwrapOAEP(ctx, pair, hash, seal(t, pub, soft, value), checkable(tok)))(t)
 		isKey(t, tok, ref, value)
 		_, err := tok.WrapOAEP(ctx, der, hash, ref)
 		wants(t, err, hsmbackend.ErrNotExtractable, "wrap what may not leave")

@@ -23,6 +23,8 @@ enum {
 	F_DecryptInit = 33,
 	F_DigestInit = 37,
 	F_Digest = 38,
+	F_WrapKey = 60,
+	F_UnwrapKey = 61,
 	F_DeriveKey = 62,
 	F_GenerateRandom = 64,
 	F_count = 68,
@@ -102,6 +104,9 @@ typedef rv_t (*init_fn)(ulong_t session, mechanism *, ulong_t key);
 typedef rv_t (*digest_init_fn)(ulong_t session, mechanism *);
 typedef rv_t (*op_fn)(ulong_t session, const byte_t *in, ulong_t in_length, byte_t *out, ulong_t *out_length);
 typedef rv_t (*derive_fn)(ulong_t session, mechanism *, ulong_t base, attribute *, ulong_t count, ulong_t *key);
+typedef rv_t (*wrap_fn)(ulong_t session, mechanism *, ulong_t kek, ulong_t key, byte_t *out, ulong_t *out_length);
+typedef rv_t (*unwrap_fn)(ulong_t session, mechanism *, ulong_t kek, byte_t *in, ulong_t in_length, attribute *,
+			  ulong_t count, ulong_t *key);
 typedef rv_t (*random_fn)(ulong_t session, byte_t *, ulong_t);
 
 enum {
@@ -129,6 +134,7 @@ enum {
 	CKA_EXTRACTABLE = 0x162,
 	CKA_ALLOWED_MECHANISMS = 0x40000600,
 
+	CKM_RSA_PKCS_OAEP = 0x9,
 	CKM_SHA384 = 0x260,
 	CKM_SP800_108_COUNTER_KDF = 0x3ac,
 	CKM_ECDH1_DERIVE = 0x1050,

@@ -40,13 +40,26 @@ rv_t make_key(ulong_t session, const attribute *template, ulong_t count, byte_t 
 	return ((create_fn)softhsm->f[F_CreateObject])(session, all, n, key);
 }
 
-static rv_t refuse_create(ulong_t session, attribute *a, ulong_t count, ulong_t *object)
+static create_fn next_create;
+
+static rv_t refuse_secrets(ulong_t session, attribute *a, ulong_t count, ulong_t *object)
 {
-	(void)session, (void)a, (void)count, (void)object;
-	return CKR_ACTION_PROHIBITED;
+	for (ulong_t i = 0; i < count; i++) {
+		ulong_t class;
+		if (a[i].type != CKA_CLASS || a[i].length != sizeof class)
+			continue;
+		memcpy(&class, a[i].value, sizeof class);
+		if (class == CKO_SECRET_KEY)
+			return CKR_ACTION_PROHIBITED;
+	}
+	return next_create(session, a, count, object);
 }
 
-static void install(functions *list) { list->f[F_CreateObject] = (void *)refuse_create; }
+static void install(functions *list)
+{
+	next_create = (create_fn)list->f[F_CreateObject];
+	list->f[F_CreateObject] = (void *)refuse_secrets;
+}
 
-// no-create: keys can't be brought in readable, as on devices in FIPS mode.
+// no-create: secret keys can't be brought in readable, as on devices in FIPS mode.
 const behaviour no_create = {.name = "no-create", .install = install};

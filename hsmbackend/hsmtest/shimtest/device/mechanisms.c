@@ -8,6 +8,8 @@ static mechanism_list_fn next_list;
 static mechanism_info_fn next_info;
 static init_fn next_encrypt, next_decrypt;
 static derive_fn next_derive;
+static wrap_fn next_wrap;
+static unwrap_fn next_unwrap;
 
 static int removed(ulong_t type)
 {
@@ -77,6 +79,18 @@ static rv_t derive(ulong_t session, mechanism *m, ulong_t base, attribute *a, ul
 	return m != NULL && removed(m->type) ? CKR_MECHANISM_INVALID : next_derive(session, m, base, a, count, key);
 }
 
+static rv_t wrap(ulong_t session, mechanism *m, ulong_t kek, ulong_t key, byte_t *out, ulong_t *length)
+{
+	return m != NULL && removed(m->type) ? CKR_MECHANISM_INVALID : next_wrap(session, m, kek, key, out, length);
+}
+
+static rv_t unwrap(ulong_t session, mechanism *m, ulong_t kek, byte_t *in, ulong_t length, attribute *a, ulong_t count,
+		   ulong_t *key)
+{
+	return m != NULL && removed(m->type) ? CKR_MECHANISM_INVALID
+					     : next_unwrap(session, m, kek, in, length, a, count, key);
+}
+
 void install_mechanisms(functions *list)
 {
 	next_list = (mechanism_list_fn)list->f[F_GetMechanismList];
@@ -84,6 +98,10 @@ void install_mechanisms(functions *list)
 	next_encrypt = (init_fn)list->f[F_EncryptInit];
 	next_decrypt = (init_fn)list->f[F_DecryptInit];
 	next_derive = (derive_fn)list->f[F_DeriveKey];
+	next_wrap = (wrap_fn)list->f[F_WrapKey];
+	next_unwrap = (unwrap_fn)list->f[F_UnwrapKey];
+	list->f[F_WrapKey] = (void *)wrap;
+	list->f[F_UnwrapKey] = (void *)unwrap;
 	list->f[F_GetMechanismList] = (void *)mechanism_list;
 	list->f[F_GetMechanismInfo] = (void *)mechanism_details;
 	list->f[F_EncryptInit] = (void *)encrypt_init;
@@ -96,3 +114,6 @@ const behaviour no_gcm = {.name = "no-gcm", .removes = {CKM_AES_GCM}};
 
 // no-ecb-derive: AES-ECB encrypts, but derives no keys, as on most devices.
 const behaviour no_ecb_derive = {.name = "no-ecb-derive", .removes = {CKM_AES_ECB_ENCRYPT_DATA}};
+
+// no-oaep: RSA wraps no keys.
+const behaviour no_oaep = {.name = "no-oaep", .removes = {CKM_RSA_PKCS_OAEP}};

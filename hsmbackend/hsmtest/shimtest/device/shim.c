@@ -15,7 +15,8 @@
 #include "shim.h"
 
 const behaviour *const behaviours[] = {
-	&sp800_108, &sp800_108_wrong, &gcm_iv, &gcm_iv_stuck, &gcm_short, &no_gcm, &no_ecb_derive, &x963, &no_create, NULL,
+	&sp800_108, &sp800_108_wrong, &gcm_iv, &gcm_iv_stuck, &gcm_short, &no_gcm, &no_ecb_derive, &no_oaep, &x963, &no_create,
+	NULL,
 };
 
 functions *softhsm;
