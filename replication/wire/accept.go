@@ -2,16 +2,18 @@ package wire
 
 import (
 	"fmt"
+	"slices"
 )
 
 // Accept is m2: the destination would take the key, and its token made RAKB, the key that this exchange and no other
-// agrees with.
+// uses.
 type Accept struct {
 	Route
 	Offer  [HashSize]byte `cbor:"5,keyasint"` // Hash of m1
 	Suites []Suite        `cbor:"6,keyasint"` // that the destination's token can do
 	Suite  Suite          `cbor:"7,keyasint"` // the strongest of both
-	// RAKB is the public half, an uncompressed P-384 point; absent from the answer to a dry run.
+	// RAKB is the public half: an uncompressed P-384 point, or for an RSA suite DER SubjectPublicKeyInfo, see [CheckKey];
+	// absent from the answer to a dry run.
 	RAKB []byte `cbor:"8,keyasint,omitempty"`
 	// Token and Node are where RAKB lives: the token's serial number and the node that Transfer must reach.
 	Token string `cbor:"9,keyasint"`
@@ -31,15 +33,11 @@ func (a *Accept) validate() error {
 	if err := validateSuites(a.Suites); err != nil {
 		return err
 	}
-	switch a.Suite {
-	case SuiteX963, SuiteNullECB:
-	case SuiteRSA:
-		return fmt.Errorf("%w: suite %s", ErrUnsupported, a.Suite)
-	default:
+	if !slices.Contains(Strength(), a.Suite) {
 		return fmt.Errorf("%w: chosen suite %.64q", ErrMalformed, a.Suite)
 	}
 	if len(a.RAKB) > 0 {
-		if err := CheckPoint(a.RAKB); err != nil {
+		if err := CheckKey(a.Suite, a.RAKB); err != nil {
 			return err
 		}
 	}

@@ -18,17 +18,21 @@ const (
 	maxCertificate = 16 << 10
 )
 
-// Transfer is m3: the material, wrapped under a key that only the two tokens can derive, with the whole shared state.
+// Transfer is m3: the material, wrapped under a key that only the two tokens have, with the whole shared state. By the
+// kind of the suite either RAKA is there or RWK, never both or none.
 type Transfer struct {
 	Route
 	Offer  [HashSize]byte `cbor:"5,keyasint"` // Hash of m1
 	Accept [HashSize]byte `cbor:"6,keyasint"` // Hash of m2
-	RAKA   []byte         `cbor:"7,keyasint"` // the source's public half, an uncompressed P-384 point
-	Token  string         `cbor:"8,keyasint"` // serial number of the token that wrapped
+	// RAKA is the source's public half in an ECDH suite, an uncompressed P-384 point.
+	RAKA  []byte `cbor:"7,keyasint,omitempty"`
+	Token string `cbor:"8,keyasint"` // serial number of the token that wrapped
 	// Materials are those of the offer in its order.
 	Materials []Wrapped `cbor:"9,keyasint"`
 	State     []byte    `cbor:"10,keyasint"` // keyset.SignState
 	Chain     [][]byte  `cbor:"11,keyasint"` // the epoch certificates, genesis first
+	// RWK is the wrapping key in an RSA suite, under RAKB by RSAES-OAEP, [RSAWrappedSize] bytes.
+	RWK []byte `cbor:"12,keyasint,omitempty"`
 }
 
 // Wrapped is one version of the key material, wrapped.
@@ -57,8 +61,15 @@ func (t *Transfer) validateBody() error {
 	if err := t.Route.validate(); err != nil {
 		return err
 	}
-	if err := CheckPoint(t.RAKA); err != nil {
-		return err
+	switch {
+	case (len(t.RAKA) > 0) == (len(t.RWK) > 0):
+		return fmt.Errorf("%w: one of RAKA and RWK is needed", ErrMalformed)
+	case len(t.RWK) > 0 && len(t.RWK) != RSAWrappedSize:
+		return fmt.Errorf("%w: RWK of %d bytes", ErrMalformed, len(t.RWK))
+	case len(t.RAKA) > 0:
+		if err := CheckPoint(t.RAKA); err != nil {
+			return err
+		}
 	}
 	switch {
 	case t.Token == "" || len(t.Token) > 64:
@@ -80,8 +91,9 @@ func (t *Transfer) validateBody() error {
 }
 
 // Follows returns [ErrMismatch] unless t carries out this offer and acceptance, m1 and m2 as they were sent: the same
-// exchange, the offered materials in order, each blob as long as the spec demands, the chain that ends in the offered
-// certificate; in a supply the offered state and chain. It returns [ErrUnsupported] for a spec that can't be sent.
+// exchange, in the form of the chosen suite, the offered materials in order, each blob as long as the spec demands, the
+// chain that ends in the offered certificate; in a supply the offered state and chain. It returns [ErrUnsupported] for a
+// spec that can't be sent.
 func (t *Transfer) Follows(m1, m2 []byte, o *Offer, a *Accept) error {
 	if t.ExchangeID != o.ExchangeID || t.From != o.From || t.To != o.To {
 		return fmt.Errorf("%w: another exchange or region", ErrMismatch)
@@ -94,6 +106,9 @@ func (t *Transfer) Follows(m1, m2 []byte, o *Offer, a *Accept) error {
 	}
 	if o.DryRun || len(a.RAKB) == 0 {
 		return fmt.Errorf("%w: nothing follows a dry run", ErrMismatch)
+	}
+	if a.Suite.RSA() != (len(t.RWK) > 0) {
+		return fmt.Errorf("%w: not a transfer of suite %s", ErrMismatch, a.Suite)
 	}
 	size, err := BlobSize(o.Spec)
 	if err != nil {
@@ -123,7 +138,7 @@ func (t *Transfer) Follows(m1, m2 []byte, o *Offer, a *Accept) error {
 // suite's name, m1, m2 and the body of m3 without the wrapped materials' blobs (their ids stay), each with its length
 // before it as 4 bytes, big-endian. The source computes it before it wraps, so t's blobs may be there or not.
 //
-// [SuiteX963] uses all 48 bytes as shared info, [SuiteNullECB] the first 32.
+// [SuiteX963] uses all 48 bytes as shared info, [SuiteNullECB] the first 32. The RSA suites derive nothing from it.
 func Transcript(suite Suite, m1, m2 []byte, t *Transfer) ([HashSize]byte, error) {
 	bare := *t
 	bare.Materials = make([]Wrapped, len(t.Materials))
