@@ -61,7 +61,7 @@ func (n *Node) checkOffer(ctx context.Context, o *wire.Offer) (wire.Suite, *regi
 		return "", regions.Errorf(regions.CodeAccessDenied, "Region %s takes no keys of account %s from %s.",
 			n.region.Name(), o.Account, o.From), nil
 	}
-	suite, err := wire.Choose(suites(n.region.Ring().Token().Capabilities()), o.Suites, wire.Suite(entry.Limits.MinSuite))
+	suite, err := wire.Choose(Suites(n.region.Ring().Token().Capabilities()), o.Suites, wire.Suite(entry.Limits.MinSuite))
 	if err != nil {
 		return "", regions.Errorf(wire.CodeNoCommonSuite, "%v", err), nil
 	}
@@ -98,7 +98,7 @@ func (n *Node) reserve(ctx context.Context, data []byte, o *wire.Offer, suite wi
 		}
 	}
 	id := rakbID{from: o.From, id: o.ExchangeID}
-	point, err := n.rakbs.make(ctx, id, entry.Limits.MaxOpenExchanges)
+	point, err := n.rakbs.make(ctx, id, suite, entry.Limits.MaxOpenExchanges)
 	if errors.Is(err, errBusy) {
 		return n.refuseOffer(ctx, data, o, regions.Errorf(wire.CodeBusy, "too many exchanges are open"))
 	}
@@ -197,7 +197,7 @@ func (n *Node) accept(ctx context.Context, m1 []byte, o *wire.Offer, suite wire.
 		return nil, err
 	}
 	return wire.Sign(ctx, n.region.Ring().RSK(), &wire.Accept{
-		Route: o.Answer(n.region.Roster().Version), Offer: wire.Hash(m1), Suites: suites(token.Capabilities()), Suite: suite,
+		Route: o.Answer(n.region.Roster().Version), Offer: wire.Hash(m1), Suites: Suites(token.Capabilities()), Suite: suite,
 		RAKB: rakb, Token: token.Info().Serial, Node: n.name, Incarnation: o.ExchangeID,
 		Nonce: [wire.NonceSize]byte(nonce),
 	})

@@ -156,9 +156,9 @@ func (n *Node) unwrap(ctx context.Context, t *wire.Transfer, e DestinationExchan
 	if err != nil {
 		return nil, err
 	}
-	rwk, err := wrappingKey(ctx, n.rakbs.token, accept.Suite, r.ref, t.RAKA, transcript, hsmbackend.UsageUnwrap, r.scope)
+	rwk, err := receivedKey(ctx, n.rakbs.token, accept.Suite, r.ref, t, transcript, r.scope)
 	if err != nil {
-		return nil, fmt.Errorf("derive RWK: %w", err)
+		return nil, fmt.Errorf("make RWK: %w", err)
 	}
 	now := n.region.Now().UnixMilli()
 	var out []keyring.Material

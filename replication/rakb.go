@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"antipode/hsmbackend"
+	"antipode/replication/wire"
 )
 
 // maxRakbs bounds the RAKBs of all peers together: each is a session of the token, which the Region needs itself.
@@ -21,7 +22,7 @@ type rakbID struct {
 	id   [16]byte
 }
 
-// rakb is the destination's ephemeral agreement key of one exchange, in a session of its own.
+// rakb is the destination's ephemeral key of one exchange, in a session of its own.
 type rakb struct {
 	rakbID
 	scope hsmbackend.Scope
@@ -38,14 +39,26 @@ type rakbs struct {
 	open  map[rakbID]*rakb
 	inUse map[rakbID]struct{} // taken for their one use, which has not ended
 	per   map[string]int      // by peer, those being made included
+	// slow is held while an RSA pair is made. That takes a token seconds and one of its places, so one is made at a time:
+	// calls of the API have the others.
+	slow chan struct{}
 }
 
 func newRakbs(token hsmbackend.Token, steady func() time.Time) *rakbs {
-	return &rakbs{token: token, steady: steady, open: map[rakbID]*rakb{}, inUse: map[rakbID]struct{}{}, per: map[string]int{}}
+	return &rakbs{
+		token: token, steady: steady, open: map[rakbID]*rakb{}, inUse: map[rakbID]struct{}{}, per: map[string]int{}, slow: make(chan struct{}, 1),
+	}
 }
 
-// make makes a RAKB for an exchange and returns its public point, 97 bytes.
-func (s *rakbs) make(ctx context.Context, id rakbID, limit uint64) ([]byte, error) {
+// full reports whether a peer has as many exchanges open as limit allows.
+func (s *rakbs) full(from string, limit uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return uint64(s.per[from]) >= limit || len(s.open) >= maxRakbs //nolint:gosec // a count
+}
+
+// make makes a RAKB for an exchange and returns its public half in the form of the suite.
+func (s *rakbs) make(ctx context.Context, id rakbID, suite wire.Suite, limit uint64) ([]byte, error) {
 	s.mu.Lock()
 	if uint64(s.per[id.from]) >= limit || len(s.open) >= maxRakbs { //nolint:gosec // a count
 		s.mu.Unlock()
@@ -54,7 +67,7 @@ func (s *rakbs) make(ctx context.Context, id rakbID, limit uint64) ([]byte, erro
 	s.per[id.from]++
 	s.mu.Unlock()
 	r := &rakb{rakbID: id}
-	point, err := s.generate(ctx, r)
+	public, err := s.generate(ctx, r, suite)
 	if err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -65,17 +78,25 @@ func (s *rakbs) make(ctx context.Context, id rakbID, limit uint64) ([]byte, erro
 	defer s.mu.Unlock()
 	r.until = s.steady().Add(rakbLife)
 	s.open[id] = r
-	return point, nil
+	return public, nil
 }
 
-func (s *rakbs) generate(ctx context.Context, r *rakb) (point []byte, err error) {
+func (s *rakbs) generate(ctx context.Context, r *rakb, suite wire.Suite) (public []byte, err error) {
+	if suite.RSA() {
+		select {
+		case s.slow <- struct{}{}:
+			defer func() { <-s.slow }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	if r.scope, err = s.token.OpenScope(ctx); err != nil {
 		return nil, err
 	}
-	if r.ref, point, err = agreementKey(ctx, s.token, r.scope); err != nil {
+	if r.ref, public, err = exchangeKey(ctx, s.token, suite, r.scope); err != nil {
 		return nil, errors.Join(err, s.token.CloseScope(r.scope))
 	}
-	return point, nil
+	return public, nil
 }
 
 func (s *rakbs) uncount(from string) {

@@ -115,7 +115,7 @@ func (n *Node) newExchange(ctx context.Context, order regions.ReplicaOrder) (Sou
 		Route:   wire.Route{ExchangeID: e.ID, From: n.region.Name(), To: order.Region, RosterVersion: n.region.Roster().Version},
 		Account: order.Account, Principal: order.Principal, KeyID: order.KeyID, Spec: k.Spec, Usage: k.Usage,
 		Origin: k.Origin, Policy: order.Policy, Description: order.Description,
-		Certificate: k.MultiRegion.State.Certificate, Suites: suites(n.region.Ring().Token().Capabilities()),
+		Certificate: k.MultiRegion.State.Certificate, Suites: Suites(n.region.Ring().Token().Capabilities()),
 		Nonce: [wire.NonceSize]byte(raw[16:]), Purpose: wire.PurposeReplicate,
 	}
 	for _, t := range order.Tags {

@@ -150,22 +150,14 @@ func (n *Node) wrap(ctx context.Context, e SourceExchange) (m3 []byte, err error
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, token.CloseScope(scope)) }()
-	raka, point, err := agreementKey(ctx, token, scope)
-	if err != nil {
-		return nil, err
-	}
 	t := &wire.Transfer{
-		Route: offer.Route, Offer: wire.Hash(e.M1), Accept: wire.Hash(e.M2), RAKA: point, Token: token.Info().Serial,
+		Route: offer.Route, Offer: wire.Hash(e.M1), Accept: wire.Hash(e.M2), Token: token.Info().Serial,
 		State: k.MultiRegion.Signed, Chain: k.MultiRegion.Certificates,
 	}
 	for _, m := range offer.Materials {
 		t.Materials = append(t.Materials, wire.Wrapped{ID: m.ID})
 	}
-	transcript, err := wire.Transcript(accept.Suite, e.M1, e.M2, t)
-	if err != nil {
-		return nil, err
-	}
-	rwk, err := wrappingKey(ctx, token, accept.Suite, raka, accept.RAKB, transcript, hsmbackend.UsageWrap, scope)
+	rwk, err := n.makeRWK(ctx, e, accept, t, scope)
 	if err != nil {
 		return nil, err
 	}
@@ -179,6 +171,28 @@ func (n *Node) wrap(ctx context.Context, e SourceExchange) (m3 []byte, err error
 		}
 	}
 	return wire.Sign(ctx, n.region.Ring().RSK(), t)
+}
+
+// makeRWK makes RWK at the source and puts what the destination needs for it into t, which is complete but for that and
+// the blobs.
+func (n *Node) makeRWK(ctx context.Context, e SourceExchange, accept *wire.Accept, t *wire.Transfer, scope hsmbackend.Scope) (
+	rwk hsmbackend.KeyRef, err error,
+) {
+	token := n.region.Ring().Token()
+	if accept.Suite.RSA() {
+		rwk, t.RWK, err = sentKey(ctx, token, accept.Suite, accept.RAKB, scope)
+		return rwk, err
+	}
+	raka, point, err := agreementKey(ctx, token, scope)
+	if err != nil {
+		return rwk, err
+	}
+	t.RAKA = point
+	transcript, err := wire.Transcript(accept.Suite, e.M1, e.M2, t)
+	if err != nil {
+		return rwk, err
+	}
+	return wrappingKey(ctx, token, accept.Suite, raka, accept.RAKB, transcript, hsmbackend.UsageWrap, scope)
 }
 
 func (n *Node) wrapOne(ctx context.Context, m keyring.Material, rwk hsmbackend.KeyRef, scope hsmbackend.Scope) (blob []byte, err error) {

@@ -129,6 +129,25 @@ func TestGolden(t *testing.T) {
 	if err != nil || fmt.Sprintf("%x", got) != m3.transcript {
 		t.Errorf("transcript %x, %v", got, err)
 	}
+	goldenRSA(t)
+}
+
+// goldenRSA does the same for the messages that differ in an RSA suite.
+func goldenRSA(t *testing.T) {
+	t.Helper()
+	x := newRSAExchange(t)
+	m1, m2 := readGolden(t, "rsa-m1.txt"), readGolden(t, "rsa-m2.txt")
+	x.accept.Offer, x.transfer.Offer = wire.Hash(m1.message), wire.Hash(m1.message)
+	x.transfer.Accept = wire.Hash(m2.message)
+	for name, m := range map[string]wire.Message{"rsa-m1.txt": x.offer, "rsa-m2.txt": x.accept, "rsa-m3.txt": x.transfer} {
+		want, err := cose.Unverified(readGolden(t, name).message, m.Type())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got, err := canon.Marshal(m); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: this version encodes\n%x\nthe golden one is\n%x (%v)", name, got, want, err)
+		}
+	}
 }
 
 func writeMissing(t *testing.T) {
@@ -167,6 +186,10 @@ func writeMissing(t *testing.T) {
 	write("m2.txt", "ok", east, x.m2, "")
 	write("m3.txt", "ok", west, x.m3, fmt.Sprintf("transcript: %x\n", transcript))
 	write("m4.txt", "ok", east, x.m4, "")
+	r := newRSAExchange(t)
+	write("rsa-m1.txt", "ok", west, r.m1, "")
+	write("rsa-m2.txt", "ok", east, r.m2, "")
+	write("rsa-m3.txt", "ok", west, r.m3, "")
 	write("refusal.txt", "ok", east, x.no, "")
 	write("m1-altered.txt", "untrusted", west, altered, "")
 	write("m1-tagged.txt", "malformed", west, append([]byte{0xd2}, x.m1...), "")
@@ -185,7 +208,8 @@ func writeMissing(t *testing.T) {
 // FuzzParse: a message that parses re-encodes to the same payload, and its bytes carry that payload unchanged.
 func FuzzParse(f *testing.F) {
 	x := newExchange(f)
-	for _, m := range [][]byte{x.m1, x.m2, x.m3, x.m4, x.no} {
+	r := newRSAExchange(f)
+	for _, m := range [][]byte{x.m1, x.m2, x.m3, x.m4, x.no, r.m2, r.m3} {
 		f.Add(m)
 	}
 	for name := range newQuestions(f).all() {

@@ -16,7 +16,8 @@ import (
 
 func TestChoose(t *testing.T) {
 	t.Parallel()
-	x, n, r, future := wire.SuiteX963, wire.SuiteNullECB, wire.SuiteRSA, wire.Suite("P521-NEW")
+	x, n, r, future := wire.SuiteX963, wire.SuiteNullECB, wire.SuiteRSASHA256, wire.Suite("P521-NEW")
+	r1, old := wire.SuiteRSASHA1, wire.Suite("RSA4096-OAEP-AESKWP")
 	for _, c := range []struct {
 		own, peer []wire.Suite
 		least     wire.Suite
@@ -34,6 +35,12 @@ func TestChoose(t *testing.T) {
 		{[]wire.Suite{n, r}, []wire.Suite{n, r}, n, n},
 		{[]wire.Suite{r}, []wire.Suite{r}, n, ""},
 		{[]wire.Suite{r}, []wire.Suite{r}, r, r},
+		{[]wire.Suite{r1, r}, []wire.Suite{r, r1}, "", r},
+		{[]wire.Suite{r1, r}, []wire.Suite{r1}, "", r1},
+		{[]wire.Suite{r1}, []wire.Suite{r}, "", ""}, // two hashes are no common suite
+		{[]wire.Suite{r1}, []wire.Suite{r1}, r, ""},
+		{[]wire.Suite{n, r1}, []wire.Suite{n, r1}, r1, n},
+		{[]wire.Suite{old}, []wire.Suite{old}, "", ""}, // a suite that does not name its hash is none
 		{[]wire.Suite{future, n}, []wire.Suite{future, n}, "", n},
 		{[]wire.Suite{future}, []wire.Suite{future}, "", ""},
 		{[]wire.Suite{x}, []wire.Suite{x}, future, ""},

@@ -196,7 +196,7 @@ func TestContents(t *testing.T) {
 		"point at infinity":    {func(a *wire.Accept) { a.RAKB = []byte{0} }, wire.ErrMalformed},
 		"zeros for a point":    {func(a *wire.Accept) { a.RAKB = make([]byte, 97) }, wire.ErrMalformed},
 		"unknown suite":        {func(a *wire.Accept) { a.Suite = "P384-NEW" }, wire.ErrMalformed},
-		"RSA suite":            {func(a *wire.Accept) { a.Suite = wire.SuiteRSA }, wire.ErrUnsupported},
+		"a point for RSA":      {func(a *wire.Accept) { a.Suite = wire.SuiteRSASHA1 }, wire.ErrMalformed},
 		"no suites":            {func(a *wire.Accept) { a.Suites = nil }, wire.ErrMalformed},
 		"no token":             {func(a *wire.Accept) { a.Token = "" }, wire.ErrMalformed},
 		"long token":           {func(a *wire.Accept) { a.Token = long }, wire.ErrMalformed},
@@ -212,6 +212,9 @@ func TestContents(t *testing.T) {
 	for name, change := range map[string]func(m *wire.Transfer){
 		"no point":          func(m *wire.Transfer) { m.RAKA = nil },
 		"off the curve":     func(m *wire.Transfer) { m.RAKA = offCurve },
+		"point and RWK":     func(m *wire.Transfer) { m.RWK = make([]byte, wire.RSAWrappedSize) },
+		"short RWK":         func(m *wire.Transfer) { m.RAKA, m.RWK = nil, make([]byte, wire.RSAWrappedSize-1) },
+		"long RWK":          func(m *wire.Transfer) { m.RAKA, m.RWK = nil, make([]byte, wire.RSAWrappedSize+1) },
 		"no token":          func(m *wire.Transfer) { m.Token = "" },
 		"no material":       func(m *wire.Transfer) { m.Materials = nil },
 		"material twice":    func(m *wire.Transfer) { m.Materials[0].ID = m.Materials[1].ID },
