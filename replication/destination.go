@@ -26,11 +26,25 @@ func (n *Node) handleOffer(ctx context.Context, data []byte, o *wire.Offer) ([]b
 	if refusal != nil {
 		return n.refuseOffer(ctx, data, o, refusal)
 	}
-	if o.DryRun {
-		return n.accept(ctx, data, o, suite, nil)
+	entry, err := n.region.Roster().Entry(o.From)
+	if err != nil {
+		return nil, err
 	}
-	return n.reserve(ctx, data, o, suite)
+	if n.rakbs.overdue() { // they count
+		if err := n.dropOverdue(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if !o.DryRun {
+		return n.reserve(ctx, data, o, suite, entry.Limits.MaxOpenExchanges)
+	}
+	if n.rakbs.full(o.From, entry.Limits.MaxOpenExchanges) {
+		return n.refuseOffer(ctx, data, o, busy())
+	}
+	return n.accept(ctx, data, o, suite, nil)
 }
+
+func busy() *regions.Error { return regions.Errorf(wire.CodeBusy, "too many exchanges are open") }
 
 // repeatOffer answers an exchange id that was seen before: with the stored m2 if it is the same offer.
 func (n *Node) repeatOffer(ctx context.Context, data []byte, o *wire.Offer, e DestinationExchange) ([]byte, error) {
@@ -87,20 +101,11 @@ func replicaOf(o *wire.Offer) regions.Replica {
 }
 
 // reserve makes RAKB and reserves the key id with a key in state Creating, which serves nothing.
-func (n *Node) reserve(ctx context.Context, data []byte, o *wire.Offer, suite wire.Suite) (_ []byte, err error) {
-	entry, err := n.region.Roster().Entry(o.From)
-	if err != nil {
-		return nil, err
-	}
-	if n.rakbs.overdue() { // they count
-		if err := n.dropOverdue(ctx); err != nil {
-			return nil, err
-		}
-	}
+func (n *Node) reserve(ctx context.Context, data []byte, o *wire.Offer, suite wire.Suite, limit uint64) (_ []byte, err error) {
 	id := rakbID{from: o.From, id: o.ExchangeID}
-	point, err := n.rakbs.make(ctx, id, suite, entry.Limits.MaxOpenExchanges)
+	public, err := n.rakbs.make(ctx, id, suite, limit)
 	if errors.Is(err, errBusy) {
-		return n.refuseOffer(ctx, data, o, regions.Errorf(wire.CodeBusy, "too many exchanges are open"))
+		return n.refuseOffer(ctx, data, o, busy())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("make RAKB: %w", err)
@@ -110,7 +115,7 @@ func (n *Node) reserve(ctx context.Context, data []byte, o *wire.Offer, suite wi
 			err = errors.Join(err, n.rakbs.drop(id))
 		}
 	}()
-	m2, err := n.accept(ctx, data, o, suite, point)
+	m2, err := n.accept(ctx, data, o, suite, public)
 	if err != nil {
 		return nil, err
 	}

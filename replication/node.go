@@ -19,7 +19,7 @@ type Peers interface {
 	Call(ctx context.Context, region string, message []byte) ([]byte, error)
 }
 
-// Config is what a Node needs; all fields.
+// Config is what a Node needs; all fields, unless they say otherwise.
 type Config struct {
 	Region *regions.Region
 	Peers  Peers
@@ -28,6 +28,8 @@ type Config struct {
 	// Steady is the monotonic clock that bounds the life of a RAKB.
 	Steady func() time.Time
 	Log    zerolog.Logger
+	// SlowAnswer is how long ReplicateKey waits in an RSA suite; 0 means 25 s.
+	SlowAnswer time.Duration
 }
 
 // Limits in time.
@@ -36,9 +38,12 @@ const (
 	rakbLife = time.Minute
 	// answerTime is how long ReplicateKey waits for the exchange before it leaves it to the background.
 	answerTime = 10 * time.Second
+	// slowAnswerTime is the same in an RSA suite unless configured, in which the destination's token makes a key for 0.3 to 4 s, and for as
+	// much longer as its machine is busy with other things. It is below the time that a call of the API may take.
+	slowAnswerTime = 25 * time.Second
 	// giveUpTime is when an exchange that nothing depends on is given up by the background work, should who began it
-	// have failed to: longer than answerTime.
-	giveUpTime = 2 * answerTime
+	// have failed to: longer than slowAnswerTime.
+	giveUpTime = 2 * slowAnswerTime
 	// backoff between attempts of an exchange that can't go on: doubled each time from firstBackoff to lastBackoff.
 	firstBackoff = 200 * time.Millisecond
 	lastBackoff  = 30 * time.Second
@@ -51,6 +56,7 @@ type Node struct {
 	name   string
 	steady func() time.Time
 	log    zerolog.Logger
+	slow   time.Duration
 	rakbs  *rakbs
 	wake   chan struct{}
 
@@ -60,8 +66,11 @@ type Node struct {
 
 // New returns a Node. Exchanges that a crash cut off are settled by [Node.Recover], before it serves.
 func New(cfg Config) *Node {
+	if cfg.SlowAnswer == 0 {
+		cfg.SlowAnswer = slowAnswerTime
+	}
 	return &Node{
-		region: cfg.Region, peers: cfg.Peers, name: cfg.Name, steady: cfg.Steady, log: cfg.Log,
+		slow: cfg.SlowAnswer, region: cfg.Region, peers: cfg.Peers, name: cfg.Name, steady: cfg.Steady, log: cfg.Log,
 		rakbs: newRakbs(cfg.Region.Ring().Token(), cfg.Steady), wake: make(chan struct{}, 1),
 		busy: map[[16]byte]*exchangeLock{},
 	}

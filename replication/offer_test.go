@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"antipode/hsmbackend"
 	"antipode/regions"
 	"antipode/regions/identity"
 	"antipode/regions/roster"
@@ -13,14 +14,14 @@ import (
 	"antipode/replication/wire"
 )
 
-// What is refused at the offer leaves nothing anywhere, and the destination's audit log tells of it.
-func TestRefusedOffer(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		prepare func(*testing.T, *simtest.World, string)
-		code    string
-		audited bool // at the destination
-	}{
+type refusedOffer struct {
+	prepare func(*testing.T, *simtest.World, string)
+	code    string
+	audited bool // at the destination
+}
+
+func refusedOffers() map[string]refusedOffer {
+	return map[string]refusedOffer{
 		"account not taken": {func(_ *testing.T, w *simtest.World, _ string) {
 			w.Limit(ireland, ohio, func(l *roster.Limits) { l.Accounts = []string{"999999999999"} })
 		}, regions.CodeAccessDenied, true},
@@ -53,7 +54,14 @@ func TestRefusedOffer(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, regions.CodeAlreadyExists, true},
-	} {
+	}
+}
+
+// What would be refused is refused by the dry run: nothing is committed in either Region, no token makes a key for it, and
+// the destination's audit log tells of it.
+func TestRefusedOffer(t *testing.T) {
+	t.Parallel()
+	for name, c := range refusedOffers() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx := t.Context()
@@ -61,15 +69,25 @@ func TestRefusedOffer(t *testing.T) {
 			key := a.CreateKey(ctx)
 			c.prepare(t, w, key)
 			before := b.Holds(ctx, key)
+			w.Net.Forget()
+			a.Tokens.Forget()
+			b.Tokens.Forget()
 			wantCode(t, a.Replicate(ctx, key, ireland), c.code)
 			if got := b.Events(ctx, "RefuseReplication"); c.audited != (len(got) == 1) {
 				t.Errorf("%d events RefuseReplication", len(got))
 			}
-			if name == "no suite, says the source" {
-				w.Advance(2 * time.Minute) // the destination had agreed; its reservation ends
+			for _, m := range w.Net.Log() {
+				if !m.Answer && m.Type != simtest.TypeDryOffer {
+					t.Errorf("%s was sent", m.Type)
+				}
 			}
-			w.Settle(ctx)
-			if after := b.Holds(ctx, key); (after.Key == nil) != (before.Key == nil) || len(after.Materials) != 0 {
+			if made := append(a.Tokens.Made(), b.Tokens.Made()...); len(made) != 0 {
+				t.Errorf("the tokens made %+v", made)
+			}
+			if h := a.Holds(ctx, key); len(h.Source) != 0 {
+				t.Errorf("%s has the exchanges %+v", a.Name, h.Source)
+			}
+			if after := b.Holds(ctx, key); (after.Key == nil) != (before.Key == nil) || len(after.Materials) != 0 || len(after.Dest) != 0 {
 				t.Errorf("%s holds %+v", b.Name, after)
 			}
 			if m, ok := a.Holds(ctx, key).Key.MultiRegion.State.Member(ireland); ok {
@@ -77,6 +95,79 @@ func TestRefusedOffer(t *testing.T) {
 			}
 			checkClean(t, a, b)
 		})
+	}
+}
+
+// The offer itself is checked like its dry run: what has come between them is refused all the same.
+func TestRefusedAfterDryRun(t *testing.T) {
+	t.Parallel()
+	for name, c := range refusedOffers() {
+		if !c.audited {
+			continue // the source decides
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			w, a, b := twoRegions(t)
+			key := a.CreateKey(ctx)
+			w.Net.Carry(once(wire.TypeOffer, func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+				c.prepare(t, w, key)
+				return deliver(m.Data)
+			}))
+			wantCode(t, a.Replicate(ctx, key, ireland), c.code)
+			if got := b.Events(ctx, "RefuseReplication"); len(got) != 1 {
+				t.Errorf("%d events RefuseReplication", len(got))
+			}
+			w.Settle(ctx)
+			if h := b.Holds(ctx, key); len(h.Materials) != 0 || len(h.Dest) != 0 {
+				t.Errorf("%s holds %+v", b.Name, h)
+			}
+			if m, ok := a.Holds(ctx, key).Key.MultiRegion.State.Member(ireland); ok {
+				t.Errorf("member %+v", m)
+			}
+			checkClean(t, a, b)
+		})
+	}
+}
+
+// A dry run whose question or answer is lost, or whose answer is not the destination's, ends with nothing made.
+func TestDryRunLost(t *testing.T) {
+	t.Parallel()
+	w, a, b := twoRegions(t)
+	for name, carrier := range map[string]simtest.Carrier{
+		"question lost": simtest.LoseRequests(simtest.TypeDryOffer),
+		"answer lost":   simtest.LoseAnswers(simtest.TypeDryOffer),
+		"answered by nobody that is known": func(m simtest.Message, _ simtest.Deliver) ([]byte, error) {
+			return m.Data, nil
+		},
+		"another incarnation": func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+			got, err := deliver(m.Data)
+			return resign(t, b, got, func(m *wire.Accept) { m.Incarnation[0] ^= 1 }), err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			key := a.CreateKey(ctx)
+			w.Net.Carry(carrier)
+			defer w.Net.Carry(nil)
+			wantCode(t, a.Replicate(ctx, key, ireland), regions.CodeDependencyTimeout)
+			if h := a.Holds(ctx, key); len(h.Source) != 0 {
+				t.Errorf("%s has the exchanges %+v", a.Name, h.Source)
+			}
+			checkAbsent(t, a, b, key)
+			w.Net.Carry(nil)
+			if err := a.Replicate(ctx, key, ireland); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	// A token that can't exchange keys at all says so, without asking anybody.
+	a.Tokens.Narrow(func(c *hsmbackend.Capabilities) { c.ECDHKDFs, c.Mechanisms = nil, nil })
+	key := a.CreateKey(t.Context())
+	w.Net.Forget()
+	wantCode(t, a.Replicate(t.Context(), key, ireland), regions.CodeUnsupportedOperation)
+	if n := len(w.Net.Log()); n != 0 {
+		t.Errorf("%d messages", n)
 	}
 }
 

@@ -19,7 +19,16 @@ var errLater = errors.New("the exchange will be continued")
 
 // Replicate implements regions.Replicator.
 func (n *Node) Replicate(ctx context.Context, order regions.ReplicaOrder) error {
-	e, err := n.newExchange(ctx, order)
+	// The exchange is the Region's own once it is committed: the caller's leaving must not stop it half-way.
+	slow, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.slow)
+	defer cancel()
+	quick, cancelQuick := context.WithTimeout(slow, answerTime)
+	defer cancelQuick()
+	suite, err := n.dryRun(quick, order)
+	if err != nil {
+		return err
+	}
+	e, err := n.newExchange(ctx, order, false)
 	if err != nil {
 		return err
 	}
@@ -41,10 +50,10 @@ func (n *Node) Replicate(ctx context.Context, order regions.ReplicaOrder) error 
 	if err != nil {
 		return err
 	}
-	// The exchange is the Region's own from here on: the caller's leaving must not stop it half-way.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
-	defer cancel()
-	return n.settle(ctx, e)
+	if suite.RSA() {
+		return n.settle(slow, e)
+	}
+	return n.settle(quick, e)
 }
 
 // settle drives a new exchange as far as it goes and says what ReplicateKey answers.
@@ -61,7 +70,10 @@ func (n *Node) settle(ctx context.Context, e SourceExchange) error {
 		}
 		// Nothing depends on it yet: better a clear answer now than a replica that appears at some time.
 		n.log.Warn().Err(driveErr).Str("key", e.Order.KeyID).Str("peer", e.Order.Region).Msg("region can't be reached")
-		failed, err := n.fail(ctx, e, regions.CodeDependencyTimeout, "The Region "+e.Order.Region+" can't be reached. Nothing was changed; try again.")
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime) // its own time may have run out
+		defer cancel()
+		why := unreachable(e)
+		failed, err := n.fail(ctx, e, why.Code, why.Message)
 		if err != nil {
 			return err
 		}
@@ -92,8 +104,8 @@ func apiError(e SourceExchange) error {
 	return regions.Errorf(regions.CodeDependencyTimeout, "The Region %s did not take the replica. Nothing was changed.", e.Order.Region)
 }
 
-// newExchange makes the record and the Offer of a new exchange for an order.
-func (n *Node) newExchange(ctx context.Context, order regions.ReplicaOrder) (SourceExchange, error) {
+// newExchange makes the record and the Offer of a new exchange for an order, or of a dry run, whose record is not kept.
+func (n *Node) newExchange(ctx context.Context, order regions.ReplicaOrder, dryRun bool) (SourceExchange, error) {
 	e := SourceExchange{Order: order, Step: StepOffered, Due: n.region.Now().Add(giveUpTime).UnixMilli()}
 	raw, err := n.region.Ring().Token().Random(ctx, 16+wire.NonceSize)
 	if err != nil {
@@ -111,12 +123,16 @@ func (n *Node) newExchange(ctx context.Context, order regions.ReplicaOrder) (Sou
 	if k.MultiRegion == nil || k.MultiRegion.State == nil || k.MultiRegion.State.Primary != n.region.Name() {
 		return e, regions.ErrNotPrimary
 	}
+	own := Suites(n.region.Ring().Token().Capabilities())
+	if len(own) == 0 {
+		return e, regions.Errorf(regions.CodeUnsupportedOperation, "The token of Region %s can't exchange keys with others.", n.region.Name())
+	}
 	o := &wire.Offer{
 		Route:   wire.Route{ExchangeID: e.ID, From: n.region.Name(), To: order.Region, RosterVersion: n.region.Roster().Version},
 		Account: order.Account, Principal: order.Principal, KeyID: order.KeyID, Spec: k.Spec, Usage: k.Usage,
 		Origin: k.Origin, Policy: order.Policy, Description: order.Description,
-		Certificate: k.MultiRegion.State.Certificate, Suites: Suites(n.region.Ring().Token().Capabilities()),
-		Nonce: [wire.NonceSize]byte(raw[16:]), Purpose: wire.PurposeReplicate,
+		Certificate: k.MultiRegion.State.Certificate, Suites: own,
+		Nonce: [wire.NonceSize]byte(raw[16:]), Purpose: wire.PurposeReplicate, DryRun: dryRun,
 	}
 	for _, t := range order.Tags {
 		o.Tags = append(o.Tags, wire.Tag{Key: t.TagKey, Value: t.TagValue})
@@ -324,7 +340,11 @@ func (n *Node) driveAll(ctx context.Context, list []SourceExchange) error {
 			}
 			continue
 		}
-		one, cancel := context.WithTimeout(ctx, answerTime)
+		wait := answerTime
+		if e.Step == StepOffered {
+			wait = n.slow // the answer may need an RSA key
+		}
+		one, cancel := context.WithTimeout(ctx, wait)
 		_, err := n.drive(one, e)
 		cancel()
 		switch {

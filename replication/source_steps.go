@@ -42,16 +42,9 @@ func (n *Node) sendOffer(ctx context.Context, e SourceExchange) (SourceExchange,
 		}
 		return n.fail(ctx, e, m.Code, m.Message)
 	case *wire.Accept:
-		entry, err := n.region.Roster().Entry(e.Order.Region)
-		if err != nil {
-			return e, err
-		}
-		err = m.Answers(e.M1, offer, wire.Suite(entry.Limits.MinSuite))
+		err := n.checkAccept(e, offer, m)
 		if errors.Is(err, wire.ErrNoSuite) {
 			return n.fail(ctx, e, wire.CodeNoCommonSuite, err.Error())
-		}
-		if err == nil && m.Incarnation != e.ID {
-			err = fmt.Errorf("%w: incarnation of another exchange", wire.ErrMismatch)
 		}
 		if err != nil {
 			return e, fmt.Errorf("%w: %w", errLater, n.refuseUnsigned(ctx, e.Order.Region, err))
@@ -60,6 +53,22 @@ func (n *Node) sendOffer(ctx context.Context, e SourceExchange) (SourceExchange,
 	default:
 		return e, fmt.Errorf("%w: %s answers an offer", errLater, m.Type())
 	}
+}
+
+// checkAccept returns [wire.ErrNoSuite] if the roster allows none of the suites that both have, and [wire.ErrMismatch] if
+// m does not accept this offer in the strongest of them.
+func (n *Node) checkAccept(e SourceExchange, offer *wire.Offer, m *wire.Accept) error {
+	entry, err := n.region.Roster().Entry(e.Order.Region)
+	if err != nil {
+		return err
+	}
+	if err := m.Answers(e.M1, offer, wire.Suite(entry.Limits.MinSuite)); err != nil {
+		return err
+	}
+	if m.Incarnation != e.ID {
+		return fmt.Errorf("%w: incarnation of another exchange", wire.ErrMismatch)
+	}
+	return nil
 }
 
 // commitMember makes the destination a member of the key set, before any material leaves.
@@ -237,7 +246,7 @@ func (n *Node) sendTransfer(ctx context.Context, e SourceExchange) (SourceExchan
 // startAgain puts a new exchange in the place of one that the destination has lost, under the same intent. The
 // destination stays a member all the time, of the incarnation that was accepted last.
 func (n *Node) startAgain(ctx context.Context, e SourceExchange) (SourceExchange, error) {
-	next, err := n.newExchange(ctx, e.Order)
+	next, err := n.newExchange(ctx, e.Order, false)
 	if err != nil {
 		return e, err
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"antipode/regions/cose"
+	"antipode/replication/wire"
 )
 
 // ErrLost is what a Region sees of a message, or of its answer, that does not arrive.
@@ -16,7 +17,7 @@ var ErrLost = errors.New("lost on the way")
 // Message is one message as it travelled, a request or the answer to one.
 type Message struct {
 	From, To string
-	Type     string // the COSE type, "" if it is not such a message
+	Type     string // the COSE type, "" if it is not such a message, or one of those of a dry run
 	Answer   bool
 	Data     []byte
 }
@@ -88,10 +89,30 @@ func (n *Network) record(m Message) {
 	n.log = append(n.log, m)
 }
 
+// The types of a dry run's messages, which are otherwise those of an Offer and an Accept.
+const (
+	TypeDryOffer  = wire.TypeOffer + " dry run"
+	TypeDryAccept = wire.TypeAccept + " dry run"
+)
+
 func typeOf(data []byte) string {
 	typ, _, err := cose.Peek(data)
 	if err != nil {
 		return ""
+	}
+	m, err := wire.Parse(data)
+	if err != nil {
+		return typ
+	}
+	switch m := m.(type) {
+	case *wire.Offer:
+		if m.DryRun {
+			return TypeDryOffer
+		}
+	case *wire.Accept:
+		if len(m.RAKB) == 0 {
+			return TypeDryAccept
+		}
 	}
 	return typ
 }

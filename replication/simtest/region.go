@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -133,6 +134,7 @@ func (r *Region) assemble(t testing.TB, w *World) {
 	}
 	r.Node = replication.New(replication.Config{
 		Region: r.Region, Peers: peers{r.world.Net, r.Name}, Name: r.Name, Steady: w.clock.Now, Log: log,
+		SlowAnswer: 5 * time.Minute, // a machine that is busy with other tests takes its time for an RSA key
 	})
 	if err := r.Node.Recover(t.Context()); err != nil {
 		t.Fatal(err)

@@ -15,14 +15,26 @@ type Made struct {
 	Attr hsmbackend.Attributes // as asked for
 }
 
-// Watch records what a Region asks of its token, and makes calls fail.
+// Watch records what a Region asks of its token, makes calls fail, and narrows what the token offers.
 type Watch struct {
-	mu    sync.Mutex
-	calls []string
-	made  []Made
-	fault func(op string) (apply bool, err error)
-	then  func(Made)
+	mu     sync.Mutex
+	calls  []string
+	made   []Made
+	fault  func(op string) (apply bool, err error)
+	then   func(Made)
+	narrow func(*hsmbackend.Capabilities)
 }
+
+// Narrow takes something out of the capabilities that the Region reads, as if its token had less than it has. Nil ends
+// that. What is left is done by the token itself.
+func (w *Watch) Narrow(change func(*hsmbackend.Capabilities)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.narrow = change
+}
+
+// OnlyRSA takes ECDH away, so that the RSA suites are what is left.
+func OnlyRSA(c *hsmbackend.Capabilities) { c.ECDHKDFs = nil }
 
 // Fail asks fault about every call from now on; see [hsmtest.Faulty]. Nil makes none fail.
 func (w *Watch) Fail(fault func(op string) (apply bool, err error)) {
@@ -92,6 +104,17 @@ func (w *Watch) note(op string, ref hsmbackend.KeyRef, attr hsmbackend.Attribute
 type recording struct {
 	hsmbackend.Token
 	w *Watch
+}
+
+// Capabilities are the token's, narrowed.
+func (r *recording) Capabilities() hsmbackend.Capabilities {
+	c := r.Token.Capabilities()
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	if r.w.narrow != nil {
+		r.w.narrow(&c)
+	}
+	return c
 }
 
 func (r *recording) GenerateKey(ctx context.Context, kt hsmbackend.KeyType, attr hsmbackend.Attributes) (hsmbackend.KeyRef, error) {
