@@ -74,11 +74,13 @@ func (r *Region) eventTime(millis int64) string {
 }
 
 // closeIntents writes an outcome for each intent that a crash left open. What became of the change is in the store;
-// the record says only that nobody was answered.
+// the record says only that nobody was answered. Of a deletion, which nobody waits for, it says whether it was done.
 func (r *Region) closeIntents(ctx context.Context) error {
 	for _, open := range r.cfg.Audit.OpenIntents() {
 		e := open.Event
-		e.ErrorCode, e.ErrorMessage = CodeInternal, "The service stopped before the call was answered."
+		if !r.wasDeleted(ctx, e) {
+			e.ErrorCode, e.ErrorMessage = CodeInternal, "The service stopped before the call was answered."
+		}
 		if err := r.cfg.Audit.Outcome(ctx, open.Ticket, e); err != nil {
 			return err
 		}

@@ -54,7 +54,7 @@ func scheduleKeyDeletion(ctx context.Context, r *Region, c *Call, in *ScheduleKe
 			k.State, k.DeletionDate = StatePendingReplicaDeletion, 0
 			return nil
 		}
-		k.State, k.DeletionDate = StatePendingDeletion, r.Now().Add(time.Duration(window)*day).UnixMilli()
+		r.startWindow(k)
 		return nil
 	})
 	if err != nil {
@@ -67,6 +67,11 @@ func scheduleKeyDeletion(ctx context.Context, r *Region, c *Call, in *ScheduleKe
 	}
 	c.response("keyState", string(k.State))
 	return out, nil
+}
+
+// startWindow begins the waiting period of PendingDays at whose end the key is deleted.
+func (r *Region) startWindow(k *Key) {
+	k.State, k.DeletionDate = StatePendingDeletion, r.Now().Add(time.Duration(k.PendingDays)*day).UnixMilli()
 }
 
 // waitsForReplicas reports whether the key is a primary that any replica, in whatever state, still depends on.

@@ -45,6 +45,7 @@ const (
 	KindSourceEx  RecordKind = "exchange-source"
 	KindRecovery  RecordKind = "recovery"
 	KindDestEx    RecordKind = "exchange-destination"
+	KindTombstone RecordKind = "tombstone"
 )
 
 // Tag is a key's tag.

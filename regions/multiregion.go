@@ -42,7 +42,8 @@ func (r *Region) newKeySet(ctx context.Context, k Key, m keyring.Material) (*Mul
 var ErrNotPrimary = errors.New("this Region is not the key's primary")
 
 // ChangeShared changes, inside a transaction, the shared state of a key whose primary this Region is: change edits a
-// copy, which gets the next sequence number and this Region's signature. It returns the key as committed.
+// copy, which gets the next sequence number and this Region's signature. When the last replica has left a key that is
+// pending replica deletion, its own waiting period begins. It returns the key as committed.
 func (r *Region) ChangeShared(ctx context.Context, tx Tx, account, keyID string, change func(k *Key, s *keyset.State) error) (Key, error) {
 	k, err := Get[Key](ctx, tx, r.ring, Key{Account: account, KeyID: keyID}.RecordKey())
 	if err != nil {
@@ -55,6 +56,9 @@ func (r *Region) ChangeShared(ctx context.Context, tx Tx, account, keyID string,
 	next.Members, next.Materials = slices.Clone(next.Members), slices.Clone(next.Materials)
 	if err := change(&k, &next); err != nil {
 		return k, err
+	}
+	if k.State == StatePendingReplicaDeletion && len(next.Members) == 1 {
+		r.startWindow(&k)
 	}
 	next.Sequence++
 	mr := *k.MultiRegion

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -56,6 +57,11 @@ type Region struct {
 	replicator Replicator
 	// administrator is the identity policy of a caller who is one.
 	administrator *policy.Document
+
+	// deletion lets one round of deletions run at a time; undone are the materials of deleted keys of which a copy may be
+	// on the token still, by the key's record.
+	deletion sync.Mutex
+	undone   map[RecordKey][]MaterialRecord
 }
 
 // Replicator moves keys between Regions; package replication provides it.
@@ -157,7 +163,7 @@ func Open(ctx context.Context, cfg Config) (_ *Region, err error) {
 			err = errors.Join(err, ring.Close(context.WithoutCancel(ctx)))
 		}
 	}()
-	r := &Region{cfg: cfg, ring: ring}
+	r := &Region{cfg: cfg, ring: ring, undone: map[RecordKey][]MaterialRecord{}}
 	r.views = newViews(r)
 	if r.administrator, err = policy.ParseIdentityPolicy(policy.Administrator); err != nil {
 		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
@@ -253,13 +259,21 @@ const sweepEvery = 5 * time.Second
 // keepHeadEvery is after how many sweeps the store keeps the audit log's head, if there was no commit: every minute.
 const keepHeadEvery = 12
 
-// Run does the Region's background work until ctx ends: derived keys whose time is over leave the token, and the store
-// keeps the audit log's head.
+// deleteEvery is after how many sweeps keys are looked for whose waiting period is over: every minute.
+const deleteEvery = 12
+
+// Run does the Region's background work until ctx ends: derived keys whose time is over leave the token, the store
+// keeps the audit log's head, and keys are deleted when their waiting period is over.
 func (r *Region) Run(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	kept := r.cfg.Audit.Durable()
 	for n := 1; ; n++ {
+		if n%deleteEvery == 1 {
+			if err := r.DeleteDue(ctx); err != nil && ctx.Err() == nil {
+				r.cfg.Log.Error().Err(err).Str("region", r.cfg.Name).Msg("delete keys whose waiting period is over")
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return

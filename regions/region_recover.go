@@ -75,6 +75,17 @@ func (r *Region) recover(ctx context.Context) error {
 			return err
 		}
 	}
+	// A deletion that was cut off is done on the token before the log says that it was. If the token fails, the
+	// background work tries again.
+	graves, err := r.graves(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range graves {
+		if err := r.destroyObjects(ctx, t); err != nil {
+			r.cfg.Log.Error().Err(err).Str("key", t.KeyID).Msg("a deleted key is still on the token")
+		}
+	}
 	return r.closeIntents(ctx)
 }
 

@@ -19,6 +19,12 @@ func (n *Node) handleOffer(ctx context.Context, data []byte, o *wire.Offer) ([]b
 	if known {
 		return n.repeatOffer(ctx, data, o, e)
 	}
+	if buried, err := n.buried(ctx, o.ExchangeID); buried != nil || err != nil {
+		if err != nil {
+			return nil, err
+		}
+		return n.refuse(ctx, data, o.Route, regions.Errorf(wire.CodeExchangeEnded, "%v", buried), false)
+	}
 	suite, refusal, err := n.checkOffer(ctx, o)
 	if err != nil {
 		return nil, err
@@ -255,6 +261,15 @@ func (n *Node) load(ctx context.Context, from string, id [16]byte) (e Destinatio
 		return e, false, nil
 	}
 	return e, err == nil, err
+}
+
+// buried returns [regions.ErrBuried] if the replica that the exchange made, or would have made, was deleted here.
+func (n *Node) buried(ctx context.Context, id [16]byte) (buried, err error) {
+	err = n.region.Store().View(ctx, func(rd regions.Reader) error { return n.region.CheckIncarnation(ctx, rd, id) })
+	if errors.Is(err, regions.ErrBuried) {
+		return err, nil
+	}
+	return nil, err
 }
 
 // dropOverdue ends the exchanges whose RAKB has lived too long, and those that have none because of a fault.

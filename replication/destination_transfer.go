@@ -21,6 +21,13 @@ func (n *Node) handleTransfer(ctx context.Context, data []byte, t *wire.Transfer
 	}
 	lost := regions.Errorf(wire.CodeExchangeLost, "this node has no key for the exchange")
 	if !known {
+		buried, err := n.buried(ctx, t.ExchangeID)
+		if err != nil {
+			return nil, err
+		}
+		if buried != nil { // for ever
+			return n.refuse(ctx, data, t.Route, regions.Errorf(wire.CodeReplicaDeleted, "%v", buried), true)
+		}
 		return n.refuse(ctx, data, t.Route, lost, false)
 	}
 	switch e.Step {
@@ -62,6 +69,13 @@ func (n *Node) receive(ctx context.Context, data []byte, t *wire.Transfer, e Des
 	if refusal == nil {
 		// What was allowed when the exchange began may not be any more.
 		if _, refusal, err = n.checkOffer(ctx, offer); err != nil {
+			return nil, err
+		}
+	}
+	if refusal == nil {
+		if err := n.region.CheckNewer(ctx, state); errors.Is(err, regions.ErrBuried) {
+			refusal = regions.Errorf(wire.CodeNotCertified, "%v", err)
+		} else if err != nil {
 			return nil, err
 		}
 	}

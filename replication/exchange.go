@@ -83,12 +83,12 @@ func destinationKey(from string, id [16]byte) regions.RecordKey {
 	return regions.RecordKey{Kind: regions.KindDestEx, Account: from, ID: hex.EncodeToString(id[:])}
 }
 
-// RecordIndex implements [regions.Body]: open exchanges are found by "open", all of a key's by its id only while open.
+// RecordIndex implements [regions.Body]: open exchanges are found by "open", those that have ended by their key's id.
 func (e DestinationExchange) RecordIndex() (string, int64) {
 	if e.Step == StepReserved {
 		return openRef, 0
 	}
-	return "", 0
+	return e.KeyID, 0
 }
 
 const openRef = "open"

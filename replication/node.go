@@ -96,6 +96,8 @@ func (n *Node) Handle(ctx context.Context, from string, data []byte) ([]byte, er
 		return n.handleOffer(ctx, data, m)
 	case *wire.Transfer:
 		return n.handleTransfer(ctx, data, m)
+	case *wire.Gone:
+		return n.handleGone(ctx, data, m)
 	default:
 		return nil, n.refuseUnsigned(ctx, from, fmt.Errorf("%w: %s is not a request", wire.ErrMalformed, m.Type()))
 	}

@@ -17,6 +17,9 @@ import (
 // errLater says that an exchange can't go on now and will be tried again.
 var errLater = errors.New("the exchange will be continued")
 
+// errNotMember says that a Region is not in the key set by the incarnation of an exchange.
+var errNotMember = errors.New("not a member of this incarnation")
+
 // Replicate implements regions.Replicator.
 func (n *Node) Replicate(ctx context.Context, order regions.ReplicaOrder) error {
 	// The exchange is the Region's own once it is committed: the caller's leaving must not stop it half-way.
@@ -238,9 +241,13 @@ func (n *Node) fail(ctx context.Context, e SourceExchange, code, message string)
 		if !e.member() {
 			return nil
 		}
-		return n.changeMember(ctx, tx, e, func(s *keyset.State, i int) {
+		err := n.changeMember(ctx, tx, e, func(s *keyset.State, i int) {
 			s.Members = append(s.Members[:i], s.Members[i+1:]...)
 		})
+		if errors.Is(err, errNotMember) {
+			return nil // it has left by itself
+		}
+		return err
 	})
 	if err != nil {
 		return e, err
@@ -258,7 +265,7 @@ func (n *Node) changeMember(ctx context.Context, tx regions.Tx, e SourceExchange
 				return nil
 			}
 		}
-		return fmt.Errorf("%s is not a member of this incarnation", e.Order.Region)
+		return fmt.Errorf("%w: %s", errNotMember, e.Order.Region)
 	})
 	return err
 }
@@ -312,16 +319,24 @@ func (n *Node) Tick(ctx context.Context) error {
 	for _, e := range due {
 		byPeer[e.Order.Region] = append(byPeer[e.Order.Region], e)
 	}
+	unsaid, err := n.unsaid(ctx)
+	errs = append(errs, err)
 	var mu sync.Mutex
 	var wait sync.WaitGroup
-	for _, list := range byPeer {
+	beside := func(fn func() error) {
 		wait.Go(func() {
-			if err := n.driveAll(ctx, list); err != nil {
+			if err := fn(); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				errs = append(errs, err)
 			}
 		})
+	}
+	for _, list := range byPeer {
+		beside(func() error { return n.driveAll(ctx, list) })
+	}
+	for _, list := range unsaid {
+		beside(func() error { return n.tellAll(ctx, list) })
 	}
 	wait.Wait()
 	return errors.Join(errs...)

@@ -32,6 +32,13 @@ func (r *Region) Describe(ctx context.Context, keyID string) (regions.KeyMetadat
 	return answer[*regions.DescribeKeyOutput](r, out).KeyMetadata, nil
 }
 
+// ScheduleDeletion schedules the deletion of a key of this Region, in 7 days.
+func (r *Region) ScheduleDeletion(ctx context.Context, keyID string) error {
+	days := 7
+	_, err := r.Do(ctx, "ScheduleKeyDeletion", &regions.ScheduleKeyDeletionInput{KeyID: keyID, PendingWindowInDays: &days})
+	return err
+}
+
 // Encrypt is Encrypt, with an encryption context.
 func (r *Region) Encrypt(ctx context.Context, keyID, plaintext string) ([]byte, error) {
 	out, err := r.Do(ctx, "Encrypt", &regions.EncryptInput{KeyID: keyID, Plaintext: []byte(plaintext), EncryptionContext: purpose()})

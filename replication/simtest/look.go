@@ -79,6 +79,30 @@ func (r *Region) OpenExchanges(ctx context.Context) (n int) {
 	return n
 }
 
+// Graves returns the tombstones that the Region has of a key, in order of incarnation.
+func (r *Region) Graves(ctx context.Context, keyID string) []regions.Tombstone {
+	r.world.t.Helper()
+	return r.graves(ctx, regions.Query{Kind: regions.KindTombstone, Account: Account, ID: keyID})
+}
+
+// Unsaid returns the tombstones for which something is left to be done.
+func (r *Region) Unsaid(ctx context.Context) []regions.Tombstone {
+	r.world.t.Helper()
+	return r.graves(ctx, regions.Query{Kind: regions.KindTombstone, DueBy: 1<<62 - 1})
+}
+
+func (r *Region) graves(ctx context.Context, q regions.Query) (out []regions.Tombstone) {
+	r.world.t.Helper()
+	err := r.Region.Store().View(ctx, func(rd regions.Reader) (err error) {
+		out, err = regions.List[regions.Tombstone](ctx, rd, r.Region.Ring(), q)
+		return err
+	})
+	if err != nil {
+		r.world.t.Fatalf("read the store of %s: %v", r.Name, err)
+	}
+	return out
+}
+
 // Extra counts the session objects on the token beyond the Region's own keys and the working copies that it has cached.
 // It is not 0 while an exchange is open, after one that ended badly, and after Encrypt or Decrypt, which keep derived
 // keys.

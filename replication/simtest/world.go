@@ -87,8 +87,8 @@ func (w *World) Administrator() string { return w.admin.ARN() }
 func (w *World) Advance(d time.Duration) { w.clock.advance(d) }
 
 // Settle lets the background work of all Regions run until none of it is left: each round advances the time by 31 s, the
-// longest that an exchange waits for its next attempt, and makes one tick in each Region. It fails the test if there is
-// work left after 20 rounds. Errors of ticks count only if they are those of the last round.
+// longest that an exchange waits for its next attempt, deletes what is due, and makes one tick in each Region. It fails
+// the test if there is work left after 20 rounds. Errors of ticks count only if they are those of the last round.
 func (w *World) Settle(ctx context.Context) {
 	w.t.Helper()
 	var errs error
@@ -96,7 +96,7 @@ func (w *World) Settle(ctx context.Context) {
 		w.Advance(31 * time.Second)
 		errs = nil
 		for _, r := range w.order {
-			errs = errors.Join(errs, r.Node.Tick(ctx))
+			errs = errors.Join(errs, r.Region.DeleteDue(ctx), r.Node.Tick(ctx))
 		}
 		if errs == nil && !w.working(ctx) {
 			return
@@ -107,7 +107,7 @@ func (w *World) Settle(ctx context.Context) {
 
 func (w *World) working(ctx context.Context) bool {
 	for _, r := range w.order {
-		if r.OpenExchanges(ctx) > 0 {
+		if r.OpenExchanges(ctx) > 0 || len(r.Unsaid(ctx)) > 0 {
 			return true
 		}
 	}

@@ -76,6 +76,10 @@ const (
 	CodeBusy = "Busy"
 	// CodeExchangeEnded: the exchange ended with another transfer. Never final.
 	CodeExchangeEnded = "ExchangeEnded"
+	// CodeReplicaDeleted: the replica of this exchange was deleted; the destination holds nothing of it.
+	CodeReplicaDeleted = "ReplicaDeleted"
+	// CodeNotPrimary: the Region that was told of a change is not the key's primary. Never final.
+	CodeNotPrimary = "NotPrimary"
 )
 
 // Refusal says that what it answers was not done, and ends the exchange: nothing of it is held by the destination, nor
@@ -104,7 +108,7 @@ func (r *Refusal) validate() error {
 	if len(r.Message) > 1024 {
 		return fmt.Errorf("%w: refusal message of %d bytes", ErrMalformed, len(r.Message))
 	}
-	if r.Final && (r.Code == CodeExchangeLost || r.Code == CodeBusy || r.Code == CodeExchangeEnded) {
+	if r.Final && (r.Code == CodeExchangeLost || r.Code == CodeBusy || r.Code == CodeExchangeEnded || r.Code == CodeNotPrimary) {
 		return fmt.Errorf("%w: %s is never final", ErrMalformed, r.Code)
 	}
 	return nil

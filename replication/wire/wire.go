@@ -6,10 +6,11 @@
 //	Transfer "antipode/m3"    ->
 //	                          <-   Receipt   "antipode/m4"  or at any step  Refusal "antipode/refusal"
 //
-// and single questions with one answer each, [Refusal] among the answers of the first two:
+// and single questions with one answer each, [Refusal] among the answers of the first three:
 //
 //	Sync "antipode/sync"      <->  SyncAck   "antipode/sync-ack"     the shared state of a key
 //	Want "antipode/want"      <->  WantAck   "antipode/want-ack"     asks for an exchange that brings material
+//	Gone "antipode/gone"      <->  GoneAck   "antipode/gone-ack"     a replica was deleted
 //	Know "antipode/know"      <->  Known     "antipode/known"        what a Region knows, page by page
 //
 // Invariants:
@@ -48,6 +49,8 @@ const (
 	TypeWantAck  = "antipode/want-ack"
 	TypeKnow     = "antipode/know"
 	TypeKnown    = "antipode/known"
+	TypeGone     = "antipode/gone"
+	TypeGoneAck  = "antipode/gone-ack"
 )
 
 // MaxSize is the largest message in bytes.
@@ -102,7 +105,7 @@ func (r Route) validate() error {
 }
 
 // Message is one of [*Offer], [*Accept], [*Transfer], [*Receipt], [*Refusal], [*Sync], [*SyncAck], [*Want], [*WantAck],
-// [*Know] and [*Known].
+// [*Know], [*Known], [*Gone] and [*GoneAck].
 type Message interface {
 	// Type returns the COSE type.
 	Type() string
@@ -218,6 +221,10 @@ func blank(typ string) (Message, error) {
 		return &Know{}, nil
 	case TypeKnown:
 		return &Known{}, nil
+	case TypeGone:
+		return &Gone{}, nil
+	case TypeGoneAck:
+		return &GoneAck{}, nil
 	}
 	return nil, fmt.Errorf("%w: type %q", ErrMalformed, typ)
 }
