@@ -63,7 +63,7 @@ func TestDeleteFaults(t *testing.T) {
 				t.Errorf("%s, restart %t: %d objects are left on the token (%v)", c.name, restart, n-objects, err)
 			}
 			var done int
-			for _, e := range events(t, f, "DeleteKey") {
+			for _, e := range deletions(t, f) {
 				if e.Event.ErrorCode == "" {
 					done++
 				}
@@ -107,7 +107,7 @@ func TestDeleteCutOff(t *testing.T) {
 		t.Errorf("%d objects are left on the token", n-objects)
 	}
 	wantGone(t, f, key)
-	e := events(t, f, "DeleteKey")
+	e := deletions(t, f)
 	if len(e) != 1 || e[0].Kind != audit.KindOutcome || e[0].Event.ErrorCode != "" {
 		t.Errorf("recorded %+v", e)
 	}

@@ -81,11 +81,11 @@ func rowsWith(t *testing.T, path string, text []byte) (kinds []string) {
 	return kinds
 }
 
-// events returns the outcomes and service records of an event.
-func events(t *testing.T, f *regionstest.Fixture, name string) (out []regionstest.Record) {
+// deletions returns the outcomes and service records of DeleteKey.
+func deletions(t *testing.T, f *regionstest.Fixture) (out []regionstest.Record) {
 	t.Helper()
 	for _, r := range f.Records(t) {
-		if r.Event.EventName == name && (r.Kind == audit.KindOutcome || r.Kind == audit.KindService) {
+		if r.Event.EventName == "DeleteKey" && (r.Kind == audit.KindOutcome || r.Kind == audit.KindService) {
 			out = append(out, r)
 		}
 	}
@@ -144,7 +144,7 @@ func TestDelete(t *testing.T) {
 			if n := f.Region.Ring().WorkingCopies(); n != 1 {
 				t.Errorf("%d working copies, want that of the other key", n)
 			}
-			deleted := events(t, f, "DeleteKey")
+			deleted := deletions(t, f)
 			if len(deleted) != 1 {
 				t.Fatalf("%d records of the deletion", len(deleted))
 			}
@@ -236,8 +236,7 @@ func TestCancelWhileDeleting(t *testing.T) {
 	deleteDue(t, f)
 	regionstest.Must[struct{}](t, f, "EnableKey", &regions.KeyInput{KeyID: key.KeyID})
 	regionstest.Must[regions.DecryptOutput](t, f, "Decrypt", &regions.DecryptInput{CiphertextBlob: blob})
-	if e := events(t, f, "DeleteKey"); len(e) != 1 || e[0].Event.ErrorCode == "" {
+	if e := deletions(t, f); len(e) != 1 || e[0].Event.ErrorCode == "" {
 		t.Errorf("recorded %+v", e)
 	}
 }
-

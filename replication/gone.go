@@ -145,8 +145,7 @@ var errNoEffect = errors.New("the key set has no such replica")
 // that is not in a key set of this Region is acknowledged too: there is nothing left to tell.
 func (n *Node) handleGone(ctx context.Context, data []byte, g *wire.Gone) ([]byte, error) {
 	err := n.region.Store().View(ctx, func(rd regions.Reader) error {
-		_, err := n.goneMember(ctx, rd, g)
-		return err
+		return n.checkGone(ctx, rd, g)
 	})
 	e := n.replicaEvent("ReplicaDeleted", g.Account, g.KeyID)
 	e.ServiceEventDetails = details("peer", g.From, "incarnation", hex.EncodeToString(g.Incarnation[:]))
@@ -171,36 +170,36 @@ func (n *Node) handleGone(ctx context.Context, data []byte, g *wire.Gone) ([]byt
 	return nil, err
 }
 
-// goneMember returns the key if the message's sender is a member of its set by the incarnation that is gone. It returns
-// errNoEffect if it is not, and an [*regions.Error] if this Region can't say.
-func (n *Node) goneMember(ctx context.Context, rd regions.Reader, g *wire.Gone) (regions.Key, error) {
+// checkGone returns nil if the message's sender is a member of the key's set by the incarnation that is gone, errNoEffect
+// if it is not, and an [*regions.Error] if this Region can't say.
+func (n *Node) checkGone(ctx context.Context, rd regions.Reader, g *wire.Gone) error {
 	k, err := regions.Get[regions.Key](ctx, rd, n.region.Ring(), regions.Key{Account: g.Account, KeyID: g.KeyID}.RecordKey())
 	if errors.Is(err, regions.ErrNoRecord) {
-		return k, errNoEffect
+		return errNoEffect
 	}
 	if err != nil {
-		return k, err
+		return err
 	}
 	if k.MultiRegion == nil || k.MultiRegion.State == nil || k.MultiRegion.State.Primary != n.region.Name() {
-		return k, regions.Errorf(wire.CodeNotPrimary, "%s is not the primary of %s", n.region.Name(), g.KeyID)
+		return regions.Errorf(wire.CodeNotPrimary, "%s is not the primary of %s", n.region.Name(), g.KeyID)
 	}
 	s := k.MultiRegion.State
 	if m, member := s.Member(g.From); !member || m.Incarnation != g.Incarnation {
-		return k, errNoEffect
+		return errNoEffect
 	}
 	if cmp.Or(g.Epoch.Compare(s.Epoch), cmp.Compare(g.Sequence, s.Sequence)) > 0 {
 		// It held a state that this Region never made, or has lost: nothing may be built on what is here.
-		return k, regions.Errorf(regions.CodeInvalidState, "%s held state %v/%d of %s, and %s is at %v/%d",
+		return regions.Errorf(regions.CodeInvalidState, "%s held state %v/%d of %s, and %s is at %v/%d",
 			g.From, g.Epoch, g.Sequence, g.KeyID, n.region.Name(), s.Epoch, s.Sequence)
 	}
-	return k, nil
+	return nil
 }
 
 // removeGone takes the sender out of the key set, with the record of the exchange that made its replica; should that still
 // wait for its receipt, it is ended. If it was the last replica of a key that waited for this, the key's own waiting period begins.
 func (n *Node) removeGone(ctx context.Context, g *wire.Gone) error {
 	return n.region.Update(ctx, func(tx regions.Tx) error {
-		if _, err := n.goneMember(ctx, tx, g); err != nil {
+		if err := n.checkGone(ctx, tx, g); err != nil {
 			return err
 		}
 		_, err := n.region.ChangeShared(ctx, tx, g.Account, g.KeyID, func(_ *regions.Key, s *keyset.State) error {

@@ -22,8 +22,10 @@ type questions struct {
 	wantAck *wire.WantAck
 	know    *wire.Know
 	known   *wire.Known
+	gone    *wire.Gone
+	goneAck *wire.GoneAck
 
-	syncData, wantData, knowData []byte
+	syncData, wantData, knowData, goneData []byte
 }
 
 func newQuestions(t testing.TB) *questions {
@@ -62,6 +64,16 @@ func newQuestions(t testing.TB) *questions {
 	q.known = &wire.Known{
 		Route: route.Answer(4), Know: wire.Hash(q.knowData), Keys: []wire.KnownKey{known, other}, Next: other.Place(),
 	}
+	back := route.Answer(4) // from the Region that has the replica
+	q.gone = &wire.Gone{
+		Route: back, Account: x.offer.Account, KeyID: keyID, Incarnation: route.ExchangeID, Epoch: keyset.First(), Sequence: 7,
+	}
+	if data, there := goldenMessage(t, "gone.txt"); there {
+		q.goneData = data
+	} else {
+		q.goneData = x.sign(t, x.west, q.gone)
+	}
+	q.goneAck = &wire.GoneAck{Route: back.Answer(3), Gone: wire.Hash(q.goneData)}
 	return q
 }
 
@@ -78,7 +90,7 @@ func question(t testing.TB, x *exchange, name string, m wire.Message) []byte {
 func (q *questions) all() map[string]wire.Message {
 	return map[string]wire.Message{
 		"supply-m1.txt": q.supply, "sync.txt": q.sync, "sync-ack.txt": q.syncAck, "want.txt": q.want,
-		"want-ack.txt": q.wantAck, "know.txt": q.know, "known.txt": q.known,
+		"want-ack.txt": q.wantAck, "know.txt": q.know, "known.txt": q.known, "gone.txt": q.gone, "gone-ack.txt": q.goneAck,
 	}
 }
 
@@ -103,7 +115,7 @@ func TestQuestions(t *testing.T) {
 	}
 	for name, err := range map[string]error{
 		"sync": q.syncAck.Answers(q.syncData, q.sync), "want": q.wantAck.Answers(q.wantData, q.want),
-		"know": q.known.Answers(q.knowData, q.know),
+		"know": q.known.Answers(q.knowData, q.know), "gone": q.goneAck.Answers(q.goneData, q.gone.Route),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -163,7 +175,17 @@ func TestQuestionContents(t *testing.T) {
 		"known: another hash":      func(q *questions) wire.Message { q.known.Keys[0].Hash[0]++; return q.known },
 		"known: state and no more": func(q *questions) wire.Message { q.known.Keys[0].Chain = nil; return q.known },
 		"known: material":          func(q *questions) wire.Message { q.known.Keys[0].Materials = []string{"aa"}; return q.known },
-		"known: large receipt":     func(q *questions) wire.Message { q.known.Keys[0].Receipt = long; return q.known },
+		"gone: account":            func(q *questions) wire.Message { q.gone.Account = "1"; return q.gone },
+		"gone: key id":             func(q *questions) wire.Message { q.gone.KeyID = "1"; return q.gone },
+		"gone: no incarnation": func(q *questions) wire.Message {
+			q.gone.Incarnation, q.gone.ExchangeID = [16]byte{}, [16]byte{}
+			return q.gone
+		},
+		"gone: another's incarnation": func(q *questions) wire.Message { q.gone.Incarnation[0]++; return q.gone },
+		"gone: no epoch":              func(q *questions) wire.Message { q.gone.Epoch.Term = 0; return q.gone },
+		"gone: no sequence":           func(q *questions) wire.Message { q.gone.Sequence = 0; return q.gone },
+		"gone-ack: no exchange":       func(q *questions) wire.Message { q.goneAck.ExchangeID = [16]byte{}; return q.goneAck },
+		"known: large receipt":        func(q *questions) wire.Message { q.known.Keys[0].Receipt = long; return q.known },
 	} {
 		m := change(newQuestions(t))
 		by := x.east
@@ -199,6 +221,15 @@ func TestQuestionAnswersMustFit(t *testing.T) {
 		"know: no states": func(q *questions) error {
 			q.known.Keys[0].State, q.known.Keys[0].Chain = nil, nil
 			return q.known.Answers(q.knowData, q.know)
+		},
+		"gone: another": func(q *questions) error { return q.goneAck.Answers(q.syncData, q.gone.Route) },
+		"gone: another Region": func(q *questions) error {
+			q.goneAck.From = euro
+			return q.goneAck.Answers(q.goneData, q.gone.Route)
+		},
+		"gone: another incarnation": func(q *questions) error {
+			q.goneAck.ExchangeID[0]++
+			return q.goneAck.Answers(q.goneData, q.gone.Route)
 		},
 		"know: unasked states": func(q *questions) error { q.know.States = false; return q.known.Answers(q.knowData, q.know) },
 	} {
