@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"database/sql"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -157,6 +159,16 @@ func TestDelete(t *testing.T) {
 			wantGone(t, f, key)
 			if f.Region.Recovering() {
 				t.Error("the store is taken for an old one")
+			}
+			f.Close(t) // after which the write-ahead log is in the file
+			raw, err := os.ReadFile(filepath.Clean(f.StorePath))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range secrets {
+				if bytes.Contains(raw, s) {
+					t.Errorf("the file holds %q", s)
+				}
 			}
 		})
 	}

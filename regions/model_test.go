@@ -3,7 +3,9 @@ package regions_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -16,6 +18,8 @@ import (
 type modelKey struct {
 	id, arn string
 	state   regions.KeyState
+	due     time.Time // of a key that is pending deletion
+	gone    bool
 }
 
 type modelBlob struct {
@@ -44,6 +48,9 @@ func TestModel(t *testing.T) {
 			return err == nil
 		}
 		crypto := func(k int) string {
+			if keys[k].gone {
+				return regions.CodeNotFound
+			}
 			switch keys[k].state {
 			case regions.StateEnabled:
 				return ""
@@ -53,6 +60,13 @@ func TestModel(t *testing.T) {
 				return regions.CodeInvalidState
 			}
 		}
+		// code is what an operation on a key answers that would answer otherwise on a key that is there.
+		code := func(k int, otherwise string) string {
+			if keys[k].gone {
+				return regions.CodeNotFound
+			}
+			return otherwise
+		}
 		pending := func(k int) bool { return keys[k].state == regions.StatePendingDeletion }
 		create := func() {
 			out, err := do("CreateKey", &regions.CreateKeyInput{MultiRegion: rapid.Bool().Draw(rt, "multi-Region")})
@@ -60,14 +74,14 @@ func TestModel(t *testing.T) {
 				fail("CreateKey: %v", err)
 			}
 			m := out.(*regions.CreateKeyOutput).KeyMetadata
-			keys = append(keys, modelKey{m.KeyID, m.Arn, regions.StateEnabled})
+			keys = append(keys, modelKey{id: m.KeyID, arn: m.Arn, state: regions.StateEnabled})
 		}
 		create()
 		for range rapid.IntRange(1, 25).Draw(rt, "steps") {
 			k := rapid.IntRange(0, len(keys)-1).Draw(rt, "key")
 			name := fmt.Sprintf("alias/%s/%d", keys[0].id, rapid.IntRange(0, 2).Draw(rt, "alias"))
 			at, named := aliases[name]
-			steps := []string{"create", "encrypt", "encrypt", "decrypt", "decrypt", "disable", "enable", "enable", "schedule", "cancel", "alias", "point", "unalias", "describe", "reencrypt", "reopen"}
+			steps := []string{"create", "encrypt", "encrypt", "decrypt", "decrypt", "disable", "enable", "enable", "schedule", "cancel", "alias", "point", "unalias", "describe", "reencrypt", "reopen", "wait"}
 			switch step := rapid.SampledFrom(steps).Draw(rt, "step"); step {
 			case "create":
 				create()
@@ -117,48 +131,60 @@ func TestModel(t *testing.T) {
 				if step == "enable" {
 					op, to = "EnableKey", regions.StateEnabled
 				}
-				code := ""
+				want := ""
 				if pending(k) {
-					code = regions.CodeInvalidState
+					want = regions.CodeInvalidState
 				}
 				_, err := do(op, &regions.KeyInput{KeyID: keys[k].id})
-				if check(op, err, code) {
+				if check(op, err, code(k, want)) {
 					keys[k].state = to
 				}
 			case "schedule":
-				code := ""
+				want := ""
 				if pending(k) {
-					code = regions.CodeInvalidState
+					want = regions.CodeInvalidState
 				}
-				_, err := do("ScheduleKeyDeletion", &regions.ScheduleKeyDeletionInput{KeyID: keys[k].id})
-				if check("ScheduleKeyDeletion", err, code) {
-					keys[k].state = regions.StatePendingDeletion
+				days := rapid.IntRange(7, 30).Draw(rt, "days")
+				_, err := do("ScheduleKeyDeletion", &regions.ScheduleKeyDeletionInput{KeyID: keys[k].id, PendingWindowInDays: &days})
+				if check("ScheduleKeyDeletion", err, code(k, want)) {
+					keys[k].state, keys[k].due = regions.StatePendingDeletion, f.Clock.Now().Add(time.Duration(days)*oneDay)
+				}
+			case "wait":
+				f.Clock.Advance(time.Duration(rapid.IntRange(-3, 12).Draw(rt, "days")) * oneDay)
+				if err := f.Region.DeleteDue(t.Context()); err != nil {
+					fail("DeleteDue: %v", err)
+				}
+				for i, key := range keys {
+					if key.state == regions.StatePendingDeletion && !key.due.After(f.Clock.Now()) {
+						keys[i].gone = true
+						maps.DeleteFunc(aliases, func(_ string, to int) bool { return to == i })
+					}
 				}
 			case "cancel":
-				code := regions.CodeInvalidState
+				want := regions.CodeInvalidState
 				if pending(k) {
-					code = ""
+					want = ""
 				}
 				_, err := do("CancelKeyDeletion", &regions.KeyInput{KeyID: keys[k].id})
-				if check("CancelKeyDeletion", err, code) {
+				if check("CancelKeyDeletion", err, code(k, want)) {
 					keys[k].state = regions.StateDisabled
 				}
 			case "alias", "point":
-				op, code := "CreateAlias", ""
+				op, want := "CreateAlias", ""
 				if step == "point" {
 					op = "UpdateAlias"
 				}
 				// The state of the target is looked at first.
 				switch {
 				case pending(k):
-					code = regions.CodeInvalidState
+					want = regions.CodeInvalidState
 				case step == "alias" && named:
-					code = regions.CodeAlreadyExists
+					want = regions.CodeAlreadyExists
 				case step == "point" && !named:
-					code = regions.CodeNotFound
+					want = regions.CodeNotFound
 				}
 				_, err := do(op, &regions.AliasInput{AliasName: name, TargetKeyID: keys[k].id})
-				if check(op, err, code) {
+				if check(op, err, code(k, want)) {
 					aliases[name] = k
 				}
 			case "unalias":

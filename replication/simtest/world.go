@@ -151,7 +151,8 @@ func (r *Region) enrol(t testing.TB, other *Region) {
 	}
 }
 
-// clock stands still until it is advanced. It never goes back, so one clock tells the date and bounds durations.
+// clock stands still until it is advanced. It goes back only if a test says so, so one clock tells the date and bounds
+// durations.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
