@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"antipode/regions/identity"
+	"antipode/regions/policy"
 )
 
 // PrincipalKind says what kind of principal a caller is, in the words of the condition key aws:PrincipalType.
@@ -36,13 +37,15 @@ type Caller struct {
 	// SourceIdentity is what the caller of AssumeRole said who he is, "" if nothing; aws:SourceIdentity.
 	SourceIdentity string
 	// Tags are the principal's, aws:PrincipalTag/KEY: those of the user or role, where a session's own replace them.
-	Tags []identity.Tag
-	// Policies are the IAM policy documents of the user or role, JSON.
-	Policies []string
+	Tags []policy.Tag
+	// TransitiveTags are the keys of those Tags that go on to roles assumed with this session.
+	TransitiveTags []string
+	// Policies are the IAM policies of the user or role.
+	Policies []*policy.Document
 	// Session says that the credentials are temporary; SessionPolicies then narrow Policies, if there are any: both must
 	// allow.
 	Session         bool
-	SessionPolicies []string
+	SessionPolicies []*policy.Document
 	// TokenIssued is when temporary credentials were issued, aws:TokenIssueTime; zero for others.
 	TokenIssued time.Time
 	// MultiFactor is aws:MultiFactorAuthPresent. Nothing sets it: there are no MFA devices.
@@ -66,6 +69,21 @@ func (c *Caller) PrincipalARN() string {
 	return c.ARN
 }
 
+// Principal is what policies are asked about the caller.
+func (c *Caller) Principal() policy.Principal {
+	p := policy.Principal{
+		Type: policy.PrincipalType(c.Kind), ARN: c.ARN, RoleARN: c.RoleARN, Account: c.Account, UserName: c.UserName,
+		UserID: c.UserID, SourceIdentity: c.SourceIdentity, Tags: c.Tags, TokenIssued: c.TokenIssued,
+	}
+	if c.Kind == "" {
+		p.Type = policy.User
+	}
+	if c.Session {
+		p.MultiFactor = policy.BoolOf(c.MultiFactor)
+	}
+	return p
+}
+
 // CallerOf is the caller that a principal makes; the front adds what it knows of the call.
 func CallerOf(p *identity.Principal) Caller {
 	c := Caller{
@@ -78,6 +96,7 @@ func CallerOf(p *identity.Principal) Caller {
 	if s := p.Session; s != nil {
 		c.Session, c.SessionPolicies, c.SessionName = true, p.SessionPolicies, s.Name
 		c.SourceIdentity, c.TokenIssued = s.SourceIdentity, time.UnixMilli(s.Issued)
+		c.TransitiveTags = s.Transitive
 	}
 	return c
 }

@@ -15,6 +15,7 @@ import (
 
 	"antipode/regions"
 	"antipode/regions/awsjson"
+	"antipode/regions/awsquery"
 )
 
 // How long clients may take, and how long calls in flight have when the process ends.
@@ -48,9 +49,20 @@ func routes(nodes []*node, log zerolog.Logger) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.NotFoundHandler = kms // unsigned and unknown requests get AWS's errors, whatever their path
-	r.MethodNotAllowedHandler = kms
-	r.Handle("/", kms)
+	sts, err := awsquery.NewHandler(served, time.Now, log)
+	if err != nil {
+		return nil, err
+	}
+	aws := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if awsquery.IsQuery(req) {
+			sts.ServeHTTP(w, req)
+			return
+		}
+		kms.ServeHTTP(w, req)
+	})
+	r.NotFoundHandler = aws // unsigned and unknown requests get AWS's errors, whatever their path
+	r.MethodNotAllowedHandler = aws
+	r.Handle("/", aws)
 	return r, nil
 }
 

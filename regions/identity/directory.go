@@ -97,7 +97,10 @@ func (d *Directory) load(ctx context.Context, id string) (*Principal, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := userPrincipal(u)
+	p, err := userPrincipal(u)
+	if err != nil {
+		return nil, err
+	}
 	p.AccessKeyID, p.Secret, p.Generation = id, secret, k.Generation
 	return p, nil
 }
@@ -123,7 +126,11 @@ func (d *Directory) loadSession(ctx context.Context, id, token string) (*Princip
 		if u.Disabled || u.Deleted || u.ID != s.HolderID {
 			return nil, ErrUnknownKey
 		}
-		return userPrincipal(u).withSession(s, token), nil
+		p, err := userPrincipal(u)
+		if err != nil {
+			return nil, err
+		}
+		return p.withSession(s, token, u.Tags)
 	}
 	r, err := d.source.Role(ctx, s.Account, s.Role)
 	if err != nil {
@@ -132,7 +139,11 @@ func (d *Directory) loadSession(ctx context.Context, id, token string) (*Princip
 	if r.Disabled || r.Deleted || r.ID != s.HolderID || s.Issued <= r.RevokedUntil {
 		return nil, ErrUnknownKey
 	}
-	return rolePrincipal(r, s.Name).withSession(s, token), nil
+	p, err := rolePrincipal(r, s.Name)
+	if err != nil {
+		return nil, err
+	}
+	return p.withSession(s, token, r.Tags)
 }
 
 // Forget drops what is known of an access key. Whoever changes, deactivates or deletes one calls it after the change is

@@ -4,7 +4,8 @@ import (
 	"fmt"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+
+	"antipode/regions/policy"
 )
 
 // AdministratorPolicy is the policy document that makes its user an administrator.
@@ -12,10 +13,6 @@ const AdministratorPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"All
 
 // AdministratorPolicyName is the name that [AdministratorPolicy] has where Antipode itself gives it to a user.
 const AdministratorPolicyName = "AdministratorAccess"
-
-// MaxPolicy is how long a policy document may be, in bytes without the white space between JSON tokens: the quota that
-// IAM has for a managed policy. A trust policy may be as long.
-const MaxPolicy = 6144
 
 // MaxPolicies is how many policies a user or role may have.
 const MaxPolicies = 20
@@ -59,14 +56,6 @@ func administrator(policies []Policy) bool {
 	return len(policies) > 0
 }
 
-func documents(policies []Policy) []string {
-	var out []string
-	for _, p := range policies {
-		out = append(out, string(p.Document))
-	}
-	return out
-}
-
 func validatePolicies(policies []Policy) error {
 	if len(policies) > MaxPolicies {
 		return fmt.Errorf("%w: at most %d policies", ErrInvalid, MaxPolicies)
@@ -85,18 +74,18 @@ func validatePolicies(policies []Policy) error {
 	return nil
 }
 
-// ValidatePolicy returns nil for a JSON object without duplicate names and not longer than [MaxPolicy], and an error that
-// wraps [ErrInvalid] for all else. What the document says is not looked at.
-func ValidatePolicy(policy []byte) error {
-	document := jsontext.Value(policy).Clone()
-	if document.Kind() != jsontext.KindBeginObject || !document.IsValid() {
-		return fmt.Errorf("%w: a policy document is one JSON object without duplicate names", ErrInvalid)
+// ValidatePolicy returns nil for an identity policy, and an error that wraps [ErrInvalid] for all else.
+func ValidatePolicy(document []byte) error {
+	if _, err := policy.ParseIdentityPolicy(string(document)); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if err := document.Compact(); err != nil {
-		return fmt.Errorf("%w: a policy document is one JSON object", ErrInvalid)
-	}
-	if len(document) > MaxPolicy {
-		return fmt.Errorf("%w: a policy document has at most %d bytes", ErrInvalid, MaxPolicy)
+	return nil
+}
+
+// ValidateTrust returns nil for the trust policy of a role, and an error that wraps [ErrInvalid] for all else.
+func ValidateTrust(document []byte) error {
+	if _, err := policy.ParseTrustPolicy(string(document)); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil
 }

@@ -3,7 +3,10 @@ package identity
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"fmt"
 	"time"
+
+	"antipode/regions/policy"
 )
 
 // Principal is who makes a call. It is shared between calls and must not be changed.
@@ -17,9 +20,9 @@ type Principal struct {
 	// Role says that it is a session of a role.
 	Role            bool
 	Session         *Session // of temporary credentials, nil for a user's own access key
-	Tags            []Tag    // the user's or role's, where a session's take their place
-	Policies        []string // policy documents of the user or role, JSON
-	SessionPolicies []string
+	Tags            []policy.Tag // the user's or role's, where a session's take their place
+	Policies        []*policy.Document
+	SessionPolicies []*policy.Document
 	Administrator   bool // Policies are the administrator's, and no session policy narrows them
 	AccessKeyID     string
 	Secret          Secret
@@ -39,25 +42,50 @@ func (p *Principal) hasToken(token string) bool {
 	return subtle.ConstantTimeCompare(sum[:], p.token[:]) == 1
 }
 
-func userPrincipal(u User) *Principal {
-	return &Principal{
-		Account: u.Account, Name: u.Name, ARN: u.ARN(), UserID: u.ID, Tags: u.Tags, Policies: documents(u.Policies),
-		Administrator: u.Administrator(),
-	}
+func userPrincipal(u User) (*Principal, error) {
+	p := &Principal{Account: u.Account, Name: u.Name, ARN: u.ARN(), UserID: u.ID, Administrator: u.Administrator()}
+	return p, p.compile(u.Policies, u.Tags)
 }
 
-func rolePrincipal(r Role, session string) *Principal {
-	return &Principal{
+func rolePrincipal(r Role, session string) (*Principal, error) {
+	p := &Principal{
 		Account: r.Account, Name: r.Name, ARN: r.SessionARN(session), RoleARN: r.ARN(), UserID: r.ID + ":" + session,
-		Role: true, Tags: r.Tags, Policies: documents(r.Policies), Administrator: r.Administrator(),
+		Role: true, Administrator: r.Administrator(),
+	}
+	return p, p.compile(r.Policies, r.Tags)
+}
+
+func (p *Principal) compile(policies []Policy, tags []Tag) error {
+	for _, document := range policies {
+		d, err := policy.ParseIdentityPolicy(string(document.Document))
+		if err != nil {
+			return fmt.Errorf("policy %s of %s: %w", document.Name, p.ARN, err)
+		}
+		p.Policies = append(p.Policies, d)
+	}
+	p.setTags(tags)
+	return nil
+}
+
+func (p *Principal) setTags(tags []Tag) {
+	p.Tags = nil
+	for _, t := range tags {
+		p.Tags = append(p.Tags, policy.Tag(t))
 	}
 }
 
-// withSession gives the principal the credentials of a session.
-func (p *Principal) withSession(s Session, token string) *Principal {
+// withSession gives the principal the credentials of a session. tags are the user's or role's own.
+func (p *Principal) withSession(s Session, token string, tags []Tag) (*Principal, error) {
 	p.Session, p.AccessKeyID, p.Secret, p.Generation = &s, s.AccessKeyID, s.Secret, 1
 	p.token = sha256.Sum256([]byte(token))
-	p.Tags, p.SessionPolicies = withTags(p.Tags, s.Tags), s.Policies
+	p.setTags(withTags(tags, s.Tags))
+	for _, text := range s.Policies {
+		d, err := policy.ParseSessionPolicy(text)
+		if err != nil {
+			return nil, fmt.Errorf("session policy of %s: %w", p.ARN, err)
+		}
+		p.SessionPolicies = append(p.SessionPolicies, d)
+	}
 	p.Administrator = p.Administrator && len(s.Policies) == 0
-	return p
+	return p, nil
 }

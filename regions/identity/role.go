@@ -61,10 +61,7 @@ func (r Role) Validate() error {
 	if r.MaxSession < DefaultSession || r.MaxSession > MaxSession {
 		return fmt.Errorf("%w: a role's longest session is %d to %d seconds", ErrInvalid, DefaultSession, MaxSession)
 	}
-	if err := ValidatePolicy(r.Trust); err != nil {
-		return fmt.Errorf("trust policy: %w", err)
-	}
-	return nil
+	return ValidateTrust(r.Trust)
 }
 
 // ARN returns arn:aws:iam::ACCOUNT:role/PATH/NAME.
