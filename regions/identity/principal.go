@@ -19,7 +19,7 @@ type Principal struct {
 	UserID  string // AIDA..., or of a role's session AROA...:SESSION
 	// Role says that it is a session of a role.
 	Role            bool
-	Session         *Session // of temporary credentials, nil for a user's own access key
+	Session         *Session     // of temporary credentials, nil for a user's own access key
 	Tags            []policy.Tag // the user's or role's, where a session's take their place
 	Policies        []*policy.Document
 	SessionPolicies []*policy.Document
