@@ -45,8 +45,8 @@ type trustRequest struct {
 	Limits      roster.Limits `json:"limits"`
 }
 
-// startAdmin serves a node's admin socket: mode 0600, and only for the user that the process runs as, and root.
-func (m *mesh) startAdmin(n *node, dir string) error {
+// startAdmin serves the admin socket of n, which is one of the process's nodes: mode 0600, and only for the user that the process runs as, and root.
+func (m *mesh) startAdmin(n *node, nodes []*node, dir string) error {
 	path := filepath.Join(dir, adminSocket)
 	// The folder's lock is ours, so a socket that is there was left by a process that was killed.
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -65,7 +65,7 @@ func (m *mesh) startAdmin(n *node, dir string) error {
 		return errors.Join(fmt.Errorf("admin socket: %w", err), l.Close(), done())
 	}
 	server := &http.Server{
-		Handler: adminRoutes(n), ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: adminTime,
+		Handler: adminRoutes(n, nodes), ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: adminTime,
 	}
 	m.run(func() error {
 		err := server.Serve(ownerListener{l})
@@ -133,7 +133,7 @@ func peerUID(c net.Conn) (uint32, error) {
 	return cred.Uid, nil
 }
 
-func adminRoutes(n *node) http.Handler {
+func adminRoutes(n *node, nodes []*node) http.Handler {
 	r := mux.NewRouter()
 	r.HandleFunc("/v1/region", func(w http.ResponseWriter, _ *http.Request) {
 		e, err := n.region.Roster().Entry(n.name)
@@ -163,6 +163,15 @@ func adminRoutes(n *node) http.Handler {
 			return
 		}
 		out, err := trust(req.Context(), n, body)
+		adminAnswer(w, n, out, err)
+	}).Methods(http.MethodPost)
+	r.HandleFunc("/v1/identity", func(w http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxAdminBody))
+		if err != nil {
+			adminAnswer(w, n, nil, err)
+			return
+		}
+		out, err := identityAdmin{n, nodes}.serve(req.Context(), body)
 		adminAnswer(w, n, out, err)
 	}).Methods(http.MethodPost)
 	r.HandleFunc("/v1/backup", func(w http.ResponseWriter, req *http.Request) {

@@ -35,7 +35,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(devCommand(), initCommand(), serveCommand(), regionCommand(), backupCommand(), restoreCommand())
+	cmd.AddCommand(devCommand(), initCommand(), serveCommand(), regionCommand(), identityCommand(), backupCommand(), restoreCommand())
 	return cmd
 }
 

@@ -77,7 +77,7 @@ func connect(ctx context.Context, nodes []*node, data string) (_ *mesh, err erro
 		if err != nil {
 			return nil, err
 		}
-		if err := m.startAdmin(n, filepath.Join(data, n.name)); err != nil {
+		if err := m.startAdmin(n, nodes, filepath.Join(data, n.name)); err != nil {
 			return nil, err
 		}
 	}

@@ -78,7 +78,7 @@ func runServe(ctx context.Context, cfg config, log zerolog.Logger, ready func(ne
 	if err != nil {
 		return err
 	}
-	if err := m.startAdmin(n, cfg.Data); err != nil {
+	if err := m.startAdmin(n, []*node{n}, cfg.Data); err != nil {
 		return err
 	}
 	return serveAPI(ctx, cfg.api(), []*node{n}, log, ready)
