@@ -179,7 +179,7 @@ func startAdminIn(t *testing.T, dir string) string {
 			t.Error(err)
 		}
 	})
-	if err := m.startAdmin(n, dir); err != nil {
+	if err := m.startAdmin(n, nil, dir); err != nil {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(dir, adminSocket)

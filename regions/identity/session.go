@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -141,7 +142,8 @@ func TokenRegion(token string) (string, error) {
 
 // parseToken decodes a token and checks that its parts are there.
 func parseToken(token string) ([]byte, error) {
-	if len(token) > MaxSessionToken {
+	// The decoder would skip line ends, and a token would have many forms.
+	if len(token) > MaxSessionToken || strings.ContainsAny(token, "\r\n") {
 		return nil, ErrToken
 	}
 	raw, err := base64.StdEncoding.Strict().DecodeString(token)
