@@ -156,6 +156,11 @@ func createKey(ctx context.Context, r *Region, c *Call, in *CreateKeyInput) (*Cr
 	if err := r.admitAccount(ctx, c, actions...); err != nil {
 		return nil, err
 	}
+	// Before the token makes anything; the commit checks it again.
+	err = r.cfg.Store.View(ctx, func(rd Reader) error { return r.checkQuota(ctx, rd, account, 1) })
+	if err != nil {
+		return nil, err
+	}
 	id, err := r.newKeyID(ctx, in.MultiRegion)
 	if err != nil {
 		return nil, err
@@ -242,7 +247,11 @@ func (r *Region) abandon(ctx context.Context, k Key, m keyring.Material) {
 	}
 }
 
+// putNew writes the records of a key that is not there yet, if the account's quota allows another one.
 func (r *Region) putNew(ctx context.Context, tx Tx, k Key, document string, materials ...keyring.Material) error {
+	if err := r.checkQuota(ctx, tx, k.Account, 1); err != nil {
+		return err
+	}
 	bodies := []Body{k, PolicyRecord{Account: k.Account, KeyID: k.KeyID, Document: document}}
 	for _, m := range materials {
 		bodies = append(bodies, MaterialRecord{m})

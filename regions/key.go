@@ -30,6 +30,7 @@ const (
 // The kinds of records that the domain keeps.
 const (
 	KindKey       RecordKind = "key"
+	KindKeyCount  RecordKind = "key-count"
 	KindMaterial  RecordKind = "material"
 	KindPolicy    RecordKind = "policy"
 	KindAlias     RecordKind = "alias"

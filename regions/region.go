@@ -33,6 +33,8 @@ type Config struct {
 	Audit *audit.Log
 	// Storage is where single-Region keys' material goes; multi-Region keys' is always wrapped.
 	Storage keyring.Storage
+	// MaxKeys is how many keys each account may have in the Region; 0 means [DefaultMaxKeys].
+	MaxKeys int
 	// WorkingCopies bounds the key material loaded on the token; 0 means 1024.
 	WorkingCopies int
 	// Clock tells the time of creation dates and schedules. Steady tells the time of nonce periods and caches.
@@ -146,6 +148,12 @@ func Init(ctx context.Context, name string, store Store, token hsmbackend.Token)
 func Open(ctx context.Context, cfg Config) (_ *Region, err error) {
 	if cfg.WorkingCopies == 0 {
 		cfg.WorkingCopies = 1024
+	}
+	if cfg.MaxKeys == 0 {
+		cfg.MaxKeys = DefaultMaxKeys
+	}
+	if cfg.MaxKeys < 0 {
+		return nil, fmt.Errorf("region %s: MaxKeys must not be negative", cfg.Name)
 	}
 	if cfg.Storage == "" {
 		cfg.Storage = keyring.StorageWrapped

@@ -63,7 +63,8 @@ func (r *Region) CheckReplica(ctx context.Context, p Replica) error {
 	return r.checkFree(ctx, p)
 }
 
-// checkFree returns AlreadyExistsException if the key id is taken, by anything but a reservation for the same source.
+// checkFree returns AlreadyExistsException if the key id is taken, by anything but a reservation for the same source, and
+// LimitExceededException if the account has as many keys as its quota allows.
 func (r *Region) checkFree(ctx context.Context, p Replica) error {
 	return r.cfg.Store.View(ctx, func(rd Reader) error {
 		taken, err := List[Key](ctx, rd, r.ring, Query{Kind: KindKey, Ref: p.KeyID, Limit: 2})
@@ -76,7 +77,10 @@ func (r *Region) checkFree(ctx context.Context, p Replica) error {
 				return r.taken(p.KeyID)
 			}
 		}
-		return nil
+		if len(taken) > 0 {
+			return r.checkQuota(ctx, rd, p.Account, 0) // it is counted already
+		}
+		return r.checkQuota(ctx, rd, p.Account, 1)
 	})
 }
 
@@ -113,7 +117,7 @@ func (r *Region) mayCreate(ctx context.Context, p Replica, actions []string) err
 }
 
 // Reserve makes the replica's record in state Creating, inside a transaction. It returns AlreadyExistsException if the
-// id is taken.
+// id is taken, and LimitExceededException if the account's quota is reached: a reservation counts.
 func (r *Region) Reserve(ctx context.Context, tx Tx, p Replica) error {
 	taken, err := tx.List(ctx, Query{Kind: KindKey, Ref: p.KeyID, Limit: 1})
 	if err != nil {

@@ -195,11 +195,11 @@ func (r *Region) loadView(ctx context.Context, rd Reader, id string) (*view, err
 }
 
 // Update commits a change of the Region's store together with the audit log's head, and drops from the caches what the
-// change touched, before it returns.
+// change touched, before it returns. It counts each account's keys.
 func (r *Region) Update(ctx context.Context, fn func(Tx) error) error {
 	touched := map[RecordKey]struct{}{}
 	err := r.cfg.Store.Update(ctx, func(tx Tx) error {
-		if err := fn(recordingTx{tx, touched}); err != nil {
+		if err := fn(recordingTx{tx, r.ring, touched}); err != nil {
 			return err
 		}
 		head := r.cfg.Audit.Durable() // what a loss of power can't take back
@@ -213,15 +213,22 @@ func (r *Region) Update(ctx context.Context, fn func(Tx) error) error {
 
 type recordingTx struct {
 	Tx
+	auth    Authenticator
 	touched map[RecordKey]struct{}
 }
 
 func (t recordingTx) Put(ctx context.Context, rec Record) error {
 	t.touched[rec.RecordKey] = struct{}{}
+	if err := recount(ctx, t.Tx, t.auth, rec.RecordKey, true); err != nil {
+		return err
+	}
 	return t.Tx.Put(ctx, rec)
 }
 
 func (t recordingTx) Delete(ctx context.Context, key RecordKey) error {
 	t.touched[key] = struct{}{}
+	if err := recount(ctx, t.Tx, t.auth, key, false); err != nil {
+		return err
+	}
 	return t.Tx.Delete(ctx, key)
 }

@@ -41,6 +41,9 @@ type config struct {
 	// Storage is where the material of single-Region keys is kept: wrapped (the default: in the store, under the domain
 	// key) or token (it never leaves the token, and is in no backup of the store). Multi-Region keys' is always wrapped.
 	Storage string `yaml:"storage"`
+	// MaxKeys is how many keys each account may have in this Region, replicas and keys pending deletion included: the
+	// quota that CreateKey and ReplicateKey answer LimitExceededException at. 0, the default, means 100000.
+	MaxKeys int `yaml:"max_keys"`
 	// Token is the PKCS#11 token that the Region's keys are on.
 	Token tokenConfig `yaml:"token"`
 }
@@ -100,6 +103,9 @@ func (c config) validate() error {
 	}
 	if c.Storage != "" && c.Storage != "wrapped" && c.Storage != "token" {
 		errs = append(errs, fmt.Errorf("storage: %q is neither wrapped nor token", c.Storage))
+	}
+	if c.MaxKeys < 0 {
+		errs = append(errs, fmt.Errorf("max_keys: %d is negative", c.MaxKeys))
 	}
 	if c.Token.Label == "" && c.Token.Serial == "" {
 		errs = append(errs, errors.New("token: label or serial is needed"))

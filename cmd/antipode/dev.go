@@ -17,6 +17,7 @@ import (
 
 	"antipode/hsmbackend"
 	"antipode/hsmbackend/p11"
+	"antipode/regions"
 	"antipode/regions/arn"
 	"antipode/regions/keyring"
 	"antipode/regions/roster"
@@ -36,6 +37,7 @@ type devOptions struct {
 	rotationTick time.Duration
 	backend      string
 	storage      string
+	maxKeys      int
 	logLevel     string
 }
 
@@ -71,6 +73,7 @@ is an administrator.`,
 	f.DurationVar(&o.rotationTick, "rotation-tick", time.Minute, "how often schedules are looked at")
 	f.StringVar(&o.backend, "backend", "inprocess", "how the token's library runs: inprocess")
 	f.StringVar(&o.storage, "storage", "wrapped", "where material of single-Region keys is kept: wrapped (in the store, under the domain key) or token (never leaves the token; such keys are in no backup of the store)")
+	f.IntVar(&o.maxKeys, "max-keys", regions.DefaultMaxKeys, "how many keys each account may have in each Region")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd
 }
@@ -114,6 +117,9 @@ func (o *devOptions) validate() error {
 	}
 	if o.storage != "wrapped" && o.storage != "token" {
 		errs = append(errs, fmt.Errorf("--storage: %q is neither wrapped nor token", o.storage))
+	}
+	if o.maxKeys < 0 {
+		errs = append(errs, errors.New("--max-keys must not be negative"))
 	}
 	if o.rotationTick <= 0 {
 		errs = append(errs, errors.New("--rotation-tick must be positive"))
@@ -188,7 +194,7 @@ func openNodes(ctx context.Context, o devOptions, log zerolog.Logger) (nodes []*
 			}
 		}
 		cfg := nodeConfig{
-			dir: dir, name: name, storage: keyring.Storage(strings.ToUpper(o.storage)),
+			dir: dir, name: name, storage: keyring.Storage(strings.ToUpper(o.storage)), maxKeys: o.maxKeys,
 			token: func(ctx context.Context) (hsmbackend.Token, error) {
 				made, err := softhsm.Open(filepath.Join(dir, tokenFolder))
 				if err != nil {

@@ -28,6 +28,7 @@ type nodeConfig struct {
 	name     string
 	auditDir string // "" means the folder's own
 	storage  keyring.Storage
+	maxKeys  int // of an account; 0 means the default
 	token    func(ctx context.Context) (hsmbackend.Token, error)
 	clock    func() time.Time
 	log      zerolog.Logger
@@ -95,7 +96,8 @@ func (n *node) openRegion(ctx context.Context, cfg nodeConfig, token hsmbackend.
 	durable, token := withSteps(db, token)
 	n.region, err = regions.Open(ctx, regions.Config{
 		Partition: partition, Name: cfg.name, Store: durable, Token: token, Audit: log, Storage: cfg.storage,
-		Clock: cfg.clock, Steady: time.Now, Random: rand.Reader, Log: cfg.log,
+		MaxKeys: cfg.maxKeys,
+		Clock:   cfg.clock, Steady: time.Now, Random: rand.Reader, Log: cfg.log,
 	})
 	if err != nil {
 		return err

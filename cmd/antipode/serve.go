@@ -87,7 +87,7 @@ func runServe(ctx context.Context, cfg config, log zerolog.Logger, ready func(ne
 // node is how the Region is opened.
 func (c config) node(log zerolog.Logger) nodeConfig {
 	return nodeConfig{
-		dir: c.Data, name: c.Region, auditDir: c.AuditDir, storage: c.storage(), clock: time.Now, log: log,
+		dir: c.Data, name: c.Region, auditDir: c.AuditDir, storage: c.storage(), maxKeys: c.MaxKeys, clock: time.Now, log: log,
 		token: func(ctx context.Context) (hsmbackend.Token, error) {
 			token := c.Token.p11()
 			token.Log = log

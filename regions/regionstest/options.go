@@ -17,6 +17,7 @@ type Option func(*options)
 type options struct {
 	storage       keyring.Storage
 	workingCopies int
+	maxKeys       int
 	token         func(hsmbackend.Token) hsmbackend.Token
 	store         func(regions.Store) regions.Store
 	audit         func(*audit.Config)
@@ -29,6 +30,9 @@ func WithStorage(s keyring.Storage) Option { return func(o *options) { o.storage
 
 // WithWorkingCopies bounds the working copies on the token.
 func WithWorkingCopies(n int) Option { return func(o *options) { o.workingCopies = n } }
+
+// WithMaxKeys is the quota of keys of each account.
+func WithMaxKeys(n int) Option { return func(o *options) { o.maxKeys = n } }
 
 // WithToken lets the Region have the token that wrap returns, as hsmtest.Faulty makes one. Init has the plain one.
 func WithToken(wrap func(hsmbackend.Token) hsmbackend.Token) Option {

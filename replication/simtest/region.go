@@ -34,6 +34,9 @@ type Region struct {
 	// StoreFault decides which calls of the Region's store fail; see [storetest.Faulty]. Nil fails none.
 	StoreFault func(op string) (apply bool, err error)
 
+	// MaxKeys is the quota of keys of an account, from the next restart on; 0 means the default.
+	MaxKeys int
+
 	Token  *p11.Token // the token itself, unwatched
 	Region *regions.Region
 	Node   *replication.Node
@@ -128,6 +131,7 @@ func (r *Region) assemble(t testing.TB, w *World) {
 	r.Region, err = regions.Open(t.Context(), regions.Config{
 		Partition: "aws", Name: r.Name, Store: faulty, Token: r.Tokens.over(r.Token), Audit: r.log,
 		Clock: w.clock.Now, Steady: w.clock.Now, Random: rand.Reader, Log: log,
+		MaxKeys: r.MaxKeys,
 	})
 	if err != nil {
 		t.Fatal(err)
