@@ -157,14 +157,7 @@ func (r *Region) checkCommits(ctx context.Context, head uint64) error {
 	}
 	r.cfg.Log.Error().Str("region", r.cfg.Name).Uint64("record", lost).
 		Msg("the store lacks a change that the audit log has: it was rolled back")
-	err = r.Update(ctx, func(tx Tx) error {
-		return Put(ctx, tx, r.ring, Recovery{Region: r.cfg.Name, Since: r.Now().UnixMilli()})
-	})
-	if err != nil {
-		return err
-	}
-	r.recovering.Store(true)
-	return nil
+	return r.enterRecovery(ctx)
 }
 
 // Audited is for changes that another Region asks for: it writes the intent, runs fn, and writes the outcome. e needs

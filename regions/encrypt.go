@@ -379,11 +379,19 @@ func (r *Region) tryMaterial(ctx context.Context, v *view, m keyring.Material, f
 
 // evict destroys every working copy and derived key of a key on the token before it returns.
 func (r *Region) evict(ctx context.Context, materials []MaterialRecord) error {
+	ids := make([]string, 0, len(materials))
+	for _, m := range materials {
+		ids = append(ids, m.ID)
+	}
+	return r.evictAll(ctx, ids)
+}
+
+func (r *Region) evictAll(ctx context.Context, ids []string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
 	defer cancel()
 	var errs []error
-	for _, m := range materials {
-		errs = append(errs, r.ring.Evict(ctx, m.ID), r.sealer.Evict(ctx, m.ID))
+	for _, id := range ids {
+		errs = append(errs, r.ring.Evict(ctx, id), r.sealer.Evict(ctx, id))
 	}
 	return errors.Join(errs...)
 }

@@ -86,6 +86,9 @@ type MultiRegion struct {
 	Incarnation [16]byte `cbor:"4,keyasint"`
 	// Source is the Region that a Creating replica is coming from.
 	Source string `cbor:"5,keyasint"`
+	// Fence is Since of the last recovery before which nothing of the present term was signed here; see
+	// [Region.ChangeShared].
+	Fence int64 `cbor:"6,keyasint"`
 }
 
 // RecordKey implements [Body].

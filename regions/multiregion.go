@@ -35,7 +35,7 @@ func (r *Region) newKeySet(ctx context.Context, k Key, m keyring.Material) (*Mul
 	if err != nil {
 		return nil, fmt.Errorf("sign shared state: %w", err)
 	}
-	return &MultiRegion{State: &s, Signed: signed, Certificates: [][]byte{genesis}, Incarnation: incarnation}, nil
+	return &MultiRegion{State: &s, Signed: signed, Certificates: [][]byte{genesis}, Incarnation: incarnation, Fence: r.Recovery().Since}, nil
 }
 
 // ErrNotPrimary is answered when a shared change is asked of a Region that is not the key's primary.
@@ -43,8 +43,47 @@ var ErrNotPrimary = errors.New("this Region is not the key's primary")
 
 // ChangeShared changes, inside a transaction, the shared state of a key whose primary this Region is: change edits a
 // copy, which gets the next sequence number and this Region's signature. When the last replica has left a key that is
-// pending replica deletion, its own waiting period begins. It returns the key as committed.
+// pending replica deletion, its own waiting period begins. It returns the key as committed, or [ErrNotPrimary], or
+// [ErrRecovering].
+//
+// The first change after a recovery also raises the term: a certificate by which this Region follows itself. Whatever
+// numbers it had given out before its store was rolled back are of the term before, so none is used twice.
 func (r *Region) ChangeShared(ctx context.Context, tx Tx, account, keyID string, change func(k *Key, s *keyset.State) error) (Key, error) {
+	if r.Recovering() {
+		return Key{}, ErrRecovering
+	}
+	return r.changeShared(ctx, tx, account, keyID, change)
+}
+
+// RaiseTerm raises the term of a key whose primary this Region is, if it was not raised since the last recovery. What
+// names the key's last certificate before it changes the shared state (an offer) needs that.
+func (r *Region) RaiseTerm(ctx context.Context, account, keyID string) error {
+	due := func(ctx context.Context, rd Reader) (bool, error) {
+		k, err := Get[Key](ctx, rd, r.ring, Key{Account: account, KeyID: keyID}.RecordKey())
+		if err != nil {
+			return false, err
+		}
+		return k.MultiRegion != nil && k.MultiRegion.State != nil && k.MultiRegion.State.Primary == r.cfg.Name &&
+			k.MultiRegion.Fence < r.Recovery().Since, nil
+	}
+	raise := false
+	err := r.cfg.Store.View(ctx, func(rd Reader) (err error) {
+		raise, err = due(ctx, rd)
+		return err
+	})
+	if err != nil || !raise {
+		return err
+	}
+	return r.Update(ctx, func(tx Tx) error {
+		if raise, err := due(ctx, tx); err != nil || !raise {
+			return err
+		}
+		_, err := r.ChangeShared(ctx, tx, account, keyID, func(*Key, *keyset.State) error { return nil })
+		return err
+	})
+}
+
+func (r *Region) changeShared(ctx context.Context, tx Tx, account, keyID string, change func(k *Key, s *keyset.State) error) (Key, error) {
 	k, err := Get[Key](ctx, tx, r.ring, Key{Account: account, KeyID: keyID}.RecordKey())
 	if err != nil {
 		return k, err
@@ -54,6 +93,12 @@ func (r *Region) ChangeShared(ctx context.Context, tx Tx, account, keyID string,
 	}
 	next := *k.MultiRegion.State
 	next.Members, next.Materials = slices.Clone(next.Members), slices.Clone(next.Materials)
+	mr := *k.MultiRegion
+	if mr.Fence < r.Recovery().Since {
+		if err := r.raiseTerm(ctx, &mr, &next); err != nil {
+			return k, err
+		}
+	}
 	if err := change(&k, &next); err != nil {
 		return k, err
 	}
@@ -61,10 +106,29 @@ func (r *Region) ChangeShared(ctx context.Context, tx Tx, account, keyID string,
 		r.startWindow(&k)
 	}
 	next.Sequence++
-	mr := *k.MultiRegion
 	if mr.Signed, err = keyset.SignState(ctx, r.ring.RSK(), next); err != nil {
 		return k, fmt.Errorf("sign shared state: %w", err)
 	}
 	mr.State, k.MultiRegion = &next, &mr
 	return k, Put(ctx, tx, r.ring, k)
+}
+
+// raiseTerm makes this Region its own successor: nothing of the new term was ever signed.
+func (r *Region) raiseTerm(ctx context.Context, mr *MultiRegion, s *keyset.State) error {
+	if len(mr.Certificates) == 0 || len(mr.Certificates) >= keyset.MaxChain {
+		return fmt.Errorf("raise the term of %s: %d certificates", s.KeyID, len(mr.Certificates))
+	}
+	to := s.Epoch
+	to.Term++
+	certificate, err := keyset.SignCertificate(ctx, r.ring.RSK(), keyset.Certificate{
+		Account: s.Account, KeyID: s.KeyID, From: s.Epoch, To: to, PreviousPrimary: r.cfg.Name, Primary: r.cfg.Name,
+		Previous: s.Certificate[:], RosterVersion: r.Roster().Version, IssuedAt: r.Now().UnixMilli(),
+	})
+	if err != nil {
+		return fmt.Errorf("raise the term of %s: %w", s.KeyID, err)
+	}
+	mr.Certificates = append(slices.Clip(mr.Certificates), certificate)
+	mr.Fence = r.Recovery().Since
+	s.Epoch, s.Sequence, s.Certificate = to, 0, keyset.Hash(certificate)
+	return nil
 }

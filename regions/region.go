@@ -55,7 +55,8 @@ type Region struct {
 	issuers    map[string]*identity.SessionKeys // by Region; see AcceptSessions
 	views      *views
 	roster     atomic.Pointer[roster.Roster]
-	recovering atomic.Bool
+	recovery   atomic.Pointer[Recovery]
+	waits      atomic.Pointer[waits]
 	replicator Replicator
 	// administrator is the identity policy of a caller who is one.
 	administrator *policy.Document

@@ -30,8 +30,8 @@ func TestRollbackIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Reopen(t)
-	const text = "Region us-east-2 recovers from an older state of its store and changes no multi-Region key until its " +
-		"operator ends the recovery."
+	const text = "Region us-east-2 recovers from an older state of its store and changes no multi-Region key until it " +
+		"has ended."
 	regionstest.Must[struct{}](t, f, "DisableKey", &regions.KeyInput{KeyID: key.KeyID})
 	f.Close(t)
 	if err := os.WriteFile(f.StorePath, old, 0o600); err != nil {
@@ -50,7 +50,7 @@ func TestRollbackIsNoticed(t *testing.T) {
 			&regions.ScheduleKeyDeletionInput{KeyID: key.KeyID})
 		wantError(t, "ScheduleKeyDeletion", err, "KMSInvalidStateException", text)
 	}
-	if err := f.Region.EndRecovery(t.Context()); err != nil {
+	if err := f.Region.EndRecovery(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	f.Reopen(t)

@@ -68,15 +68,20 @@ func (r *Region) CheckIncarnation(ctx context.Context, rd Reader, incarnation [1
 // CheckNewer returns [ErrBuried] unless a shared state that arrived is newer than every one that this Region held of the
 // key before it deleted it.
 func (r *Region) CheckNewer(ctx context.Context, s keyset.State) error {
-	var graves []Tombstone
-	err := r.cfg.Store.View(ctx, func(rd Reader) (err error) {
-		graves, err = List[Tombstone](ctx, rd, r.ring, Query{Kind: KindTombstone, Account: s.Account, ID: s.KeyID})
-		return err
-	})
+	return r.cfg.Store.View(ctx, func(rd Reader) error { return r.checkGraves(ctx, rd, s) })
+}
+
+// checkGraves is CheckNewer, and refuses a state that lists this Region by an incarnation that was deleted.
+func (r *Region) checkGraves(ctx context.Context, rd Reader, s keyset.State) error {
+	graves, err := List[Tombstone](ctx, rd, r.ring, Query{Kind: KindTombstone, Account: s.Account, ID: s.KeyID})
 	if err != nil {
 		return err
 	}
+	me, listed := s.Member(r.cfg.Name)
 	for _, t := range graves {
+		if listed && t.Incarnation == me.Incarnation {
+			return fmt.Errorf("%w: incarnation %s of %s", ErrBuried, t.ref(), t.KeyID)
+		}
 		if cmp.Or(s.Epoch.Compare(t.Epoch), cmp.Compare(s.Sequence, t.Sequence)) <= 0 {
 			return fmt.Errorf("%w: a state of %s as new as %v/%d", ErrBuried, s.KeyID, t.Epoch, t.Sequence)
 		}

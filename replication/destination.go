@@ -85,6 +85,10 @@ func (n *Node) checkOffer(ctx context.Context, o *wire.Offer) (wire.Suite, *regi
 	if err != nil {
 		return "", regions.Errorf(wire.CodeNoCommonSuite, "%v", err), nil
 	}
+	if o.Purpose == wire.PurposeSupply {
+		refusal, err := n.checkSupply(ctx, o)
+		return suite, refusal, err
+	}
 	if err := n.region.CheckReplica(ctx, replicaOf(o)); err != nil {
 		var refusal *regions.Error
 		if errors.As(err, &refusal) {
@@ -106,7 +110,7 @@ func replicaOf(o *wire.Offer) regions.Replica {
 	return r
 }
 
-// reserve makes RAKB and reserves the key id with a key in state Creating, which serves nothing.
+// reserve makes RAKB. For a replication it reserves the key id with a key in state Creating, which serves nothing.
 func (n *Node) reserve(ctx context.Context, data []byte, o *wire.Offer, suite wire.Suite, limit uint64) (_ []byte, err error) {
 	id := rakbID{from: o.From, id: o.ExchangeID}
 	public, err := n.rakbs.make(ctx, id, suite, limit)
@@ -133,8 +137,10 @@ func (n *Node) reserve(ctx context.Context, data []byte, o *wire.Offer, suite wi
 		if superseded, err = n.supersede(ctx, tx, o); err != nil {
 			return err
 		}
-		if err := n.region.Reserve(ctx, tx, replicaOf(o)); err != nil {
-			return err
+		if o.Purpose == wire.PurposeReplicate {
+			if err := n.region.Reserve(ctx, tx, replicaOf(o)); err != nil {
+				return err
+			}
 		}
 		return regions.Put(ctx, tx, n.region.Ring(), e)
 	})
@@ -207,9 +213,18 @@ func (n *Node) accept(ctx context.Context, m1 []byte, o *wire.Offer, suite wire.
 	if err != nil {
 		return nil, err
 	}
+	incarnation := o.ExchangeID
+	if o.Purpose == wire.PurposeSupply {
+		s, err := ownState(o.State) // checkSupply has verified it
+		if err != nil {
+			return nil, err
+		}
+		me, _ := s.Member(n.region.Name())
+		incarnation = me.Incarnation
+	}
 	return wire.Sign(ctx, n.region.Ring().RSK(), &wire.Accept{
 		Route: o.Answer(n.region.Roster().Version), Offer: wire.Hash(m1), Suites: Suites(token.Capabilities()), Suite: suite,
-		RAKB: rakb, Token: token.Info().Serial, Node: n.name, Incarnation: o.ExchangeID,
+		RAKB: rakb, Token: token.Info().Serial, Node: n.name, Incarnation: incarnation,
 		Nonce: [wire.NonceSize]byte(nonce),
 	})
 }
@@ -310,7 +325,7 @@ func (n *Node) Recover(ctx context.Context) error {
 		return err
 	}
 	for _, e := range due {
-		if e.Step == StepOffered && !e.resumed() {
+		if e.Step == StepOffered && !e.lasting() {
 			if _, err := n.fail(ctx, e, regions.CodeDependencyTimeout, "The service stopped before the Region had answered."); err != nil {
 				// Tick tries it again; one exchange that can't be ended keeps nobody's keys from being used.
 				n.log.Error().Err(err).Str("key", e.Order.KeyID).Msg("an unanswered offer can't be given up")

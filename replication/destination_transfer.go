@@ -30,12 +30,15 @@ func (n *Node) handleTransfer(ctx context.Context, data []byte, t *wire.Transfer
 		}
 		return n.refuse(ctx, data, t.Route, lost, false)
 	}
+	if n.region.Recovering() && !supplied(e) {
+		return nil, regions.ErrRecovering // no answer at all: the peer tries again
+	}
 	switch e.Step {
 	case StepFinished, StepRefused:
 		if hash := wire.Hash(data); string(hash[:]) == string(e.Transfer) {
 			return e.Answer, nil
 		}
-		return n.refuse(ctx, data, t.Route, regions.Errorf("ExchangeEnded", "the exchange ended with another transfer"), false)
+		return n.refuse(ctx, data, t.Route, regions.Errorf(wire.CodeExchangeEnded, "the exchange ended with another transfer"), false)
 	case StepReserved:
 	case StepOffered, StepAccepted, StepTransferred, StepFailed, StepLost:
 		return n.refuse(ctx, data, t.Route, lost, false)
@@ -82,18 +85,14 @@ func (n *Node) receive(ctx context.Context, data []byte, t *wire.Transfer, e Des
 	if refusal != nil {
 		return n.refuseForGood(ctx, data, t, e, refusal)
 	}
-	event := audit.Event{
-		EventName: "CreateKey", UserIdentity: audit.UserIdentity{
-			ARN: offer.Principal, AccountID: offer.Account, InvokedBy: "kms.amazonaws.com",
-		},
-		RecipientAccountID:  offer.Account,
-		Resources:           []audit.Resource{{ARN: n.region.KeyARN(offer.Account, offer.KeyID), AccountID: offer.Account}},
-		ServiceEventDetails: details("primaryRegion", t.From),
-	}
 	var answer []byte
-	err = n.region.Audited(ctx, event, func(*audit.Event) error {
+	err = n.region.Audited(ctx, n.receiveEvent(ctx, t, offer), func(*audit.Event) error {
 		materials, err := n.unwrap(ctx, t, e, offer, r)
-		if err == nil {
+		switch {
+		case err != nil:
+		case offer.Purpose == wire.PurposeSupply:
+			answer, err = n.commitSupply(ctx, data, t, e, offer, materials)
+		default:
 			answer, err = n.commitReplica(ctx, data, t, e, offer, state, materials)
 		}
 		if err != nil {
@@ -111,6 +110,22 @@ func (n *Node) receive(ctx context.Context, data []byte, t *wire.Transfer, e Des
 	return nil, err
 }
 
+// receiveEvent is the event of material that comes from another Region.
+func (n *Node) receiveEvent(ctx context.Context, t *wire.Transfer, o *wire.Offer) audit.Event {
+	event := audit.Event{
+		EventName: "CreateKey", UserIdentity: audit.UserIdentity{
+			ARN: o.Principal, AccountID: o.Account, InvokedBy: "kms.amazonaws.com",
+		},
+		RecipientAccountID:  o.Account,
+		Resources:           []audit.Resource{{ARN: n.region.KeyARN(o.Account, o.KeyID), AccountID: o.Account}},
+		ServiceEventDetails: details("primaryRegion", t.From),
+	}
+	if o.Purpose == wire.PurposeSupply {
+		n.describeSupply(ctx, &event, t, o)
+	}
+	return event
+}
+
 // checkTransfer checks all of m3 but the material: that it carries out the offer, and that the sender is the certified
 // primary whose shared state lists this replica.
 func (n *Node) checkTransfer(t *wire.Transfer, e DestinationExchange, o *wire.Offer) (keyset.State, *regions.Error) {
@@ -124,6 +139,9 @@ func (n *Node) checkTransfer(t *wire.Transfer, e DestinationExchange, o *wire.Of
 	}
 	if err := t.Follows(e.M1, e.M2, o, accept); err != nil {
 		return refusal(err)
+	}
+	if o.Purpose == wire.PurposeSupply {
+		return state, nil // state and chain are those of the offer, which is checked again
 	}
 	ro := n.region.Roster()
 	head, err := keyset.VerifyChain(t.Chain, nil, ro)
@@ -202,23 +220,28 @@ func (n *Node) commitReplica(ctx context.Context, data []byte, t *wire.Transfer,
 	if err != nil {
 		return nil, err
 	}
-	hash := wire.Hash(data)
 	return answer, n.region.Update(ctx, func(tx regions.Tx) error {
-		now, err := regions.Get[DestinationExchange](ctx, tx, n.region.Ring(), e.RecordKey())
-		if err != nil {
-			return err
-		}
-		if now.Step != StepReserved {
-			return fmt.Errorf("exchange is %s meanwhile", now.Step)
-		}
-		now.Step, now.Transfer, now.Answer = StepFinished, hash[:], answer
-		if err := regions.Put(ctx, tx, n.region.Ring(), now); err != nil {
+		if err := n.finishReceived(ctx, tx, e, data, answer); err != nil {
 			return err
 		}
 		return n.region.InstallReplica(ctx, tx, replicaOf(o), regions.MultiRegion{
 			State: &state, Signed: t.State, Certificates: t.Chain, Incarnation: e.ID,
 		}, materials)
 	})
+}
+
+// finishReceived ends the destination's side of an exchange with its receipt, inside a transaction.
+func (n *Node) finishReceived(ctx context.Context, tx regions.Tx, e DestinationExchange, m3, answer []byte) error {
+	now, err := regions.Get[DestinationExchange](ctx, tx, n.region.Ring(), e.RecordKey())
+	if err != nil {
+		return err
+	}
+	if now.Step != StepReserved {
+		return fmt.Errorf("exchange is %s meanwhile", now.Step)
+	}
+	hash := wire.Hash(m3)
+	now.Step, now.Transfer, now.Answer = StepFinished, hash[:], answer
+	return regions.Put(ctx, tx, n.region.Ring(), now)
 }
 
 // refuseForGood ends the exchange: the refusal is stored with the end, and given again to whoever repeats m3.

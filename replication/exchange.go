@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 
 	"antipode/regions"
+	"antipode/replication/wire"
 )
 
 // Step is how far an exchange has come.
@@ -39,6 +40,8 @@ type SourceExchange struct {
 	// Resumes is the exchange that this one takes the place of, whose incarnation the destination has in the key set
 	// until this one is accepted. Zero for the first exchange of an intent.
 	Resumes [16]byte `cbor:"12,keyasint"`
+	// Purpose is why the material is sent. The Order of a supply names account, key and Region only.
+	Purpose wire.Purpose `cbor:"13,keyasint"`
 }
 
 // RecordKey implements [regions.Body].
@@ -52,7 +55,12 @@ func (e SourceExchange) RecordKey() regions.RecordKey {
 func (e SourceExchange) RecordIndex() (string, int64) { return "", e.Due }
 
 // member reports whether the destination is in the key set because of this intent.
-func (e SourceExchange) member() bool { return e.resumed() || e.Step != StepOffered }
+func (e SourceExchange) member() bool { return !e.supply() && (e.resumed() || e.Step != StepOffered) }
+
+func (e SourceExchange) supply() bool { return e.Purpose == wire.PurposeSupply }
+
+// lasting reports whether the exchange goes on by itself: nobody waits for it who could be told to try again.
+func (e SourceExchange) lasting() bool { return e.supply() || e.member() }
 
 func (e SourceExchange) resumed() bool { return e.Resumes != [16]byte{} }
 

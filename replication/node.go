@@ -59,6 +59,7 @@ type Node struct {
 	slow   time.Duration
 	rakbs  *rakbs
 	wake   chan struct{}
+	learnt *recovery
 
 	mu   sync.Mutex
 	busy map[[16]byte]*exchangeLock
@@ -72,7 +73,7 @@ func New(cfg Config) *Node {
 	return &Node{
 		slow: cfg.SlowAnswer, region: cfg.Region, peers: cfg.Peers, name: cfg.Name, steady: cfg.Steady, log: cfg.Log,
 		rakbs: newRakbs(cfg.Region.Ring().Token(), cfg.Steady), wake: make(chan struct{}, 1),
-		busy: map[[16]byte]*exchangeLock{},
+		busy: map[[16]byte]*exchangeLock{}, learnt: newRecovery(),
 	}
 }
 
@@ -86,18 +87,30 @@ func (n *Node) Handle(ctx context.Context, from string, data []byte) ([]byte, er
 	if m.Header().From != from {
 		return nil, n.refuseUnsigned(ctx, from, fmt.Errorf("%w: sent by %s", wire.ErrMisrouted, from))
 	}
-	if n.region.Recovering() {
-		return nil, regions.ErrRecovering // no answer at all: the peer tries again
-	}
 	unlock := n.lock(m.Header().ExchangeID)
 	defer unlock()
 	switch m := m.(type) {
 	case *wire.Offer:
+		if n.region.Recovering() && m.Purpose != wire.PurposeSupply {
+			return nil, regions.ErrRecovering // no answer at all: the peer tries again
+		}
 		return n.handleOffer(ctx, data, m)
 	case *wire.Transfer:
 		return n.handleTransfer(ctx, data, m)
 	case *wire.Gone:
+		if n.region.Recovering() {
+			return nil, regions.ErrRecovering
+		}
 		return n.handleGone(ctx, data, m)
+	case *wire.Sync:
+		if n.region.Recovering() {
+			return nil, regions.ErrRecovering
+		}
+		return n.handleSync(ctx, data, m)
+	case *wire.Want:
+		return n.handleWant(ctx, data, m)
+	case *wire.Know:
+		return n.handleKnow(ctx, data, m)
 	default:
 		return nil, n.refuseUnsigned(ctx, from, fmt.Errorf("%w: %s is not a request", wire.ErrMalformed, m.Type()))
 	}

@@ -109,7 +109,15 @@ func apiError(e SourceExchange) error {
 
 // newExchange makes the record and the Offer of a new exchange for an order, or of a dry run, whose record is not kept.
 func (n *Node) newExchange(ctx context.Context, order regions.ReplicaOrder, dryRun bool) (SourceExchange, error) {
-	e := SourceExchange{Order: order, Step: StepOffered, Due: n.region.Now().Add(giveUpTime).UnixMilli()}
+	e := SourceExchange{
+		Order: order, Step: StepOffered, Due: n.region.Now().Add(giveUpTime).UnixMilli(), Purpose: wire.PurposeReplicate,
+	}
+	if !dryRun {
+		// The offer names the certificate.
+		if err := n.region.RaiseTerm(ctx, order.Account, order.KeyID); err != nil {
+			return e, err
+		}
+	}
 	raw, err := n.region.Ring().Token().Random(ctx, 16+wire.NonceSize)
 	if err != nil {
 		return e, err
@@ -178,10 +186,19 @@ func (n *Node) drive(ctx context.Context, e SourceExchange) (SourceExchange, err
 			err = fmt.Errorf("exchange at step %s", e.Step)
 		}
 	}
-	if err != nil && e.open() && e.member() {
+	if err != nil && e.supply() && e.open() && pointless(err) {
+		return n.fail(ctx, e, wire.CodeUnknownKey, err.Error())
+	}
+	if err != nil && e.open() && e.lasting() {
 		err = errors.Join(err, n.postpone(ctx, e))
 	}
 	return e, err
+}
+
+// pointless reports whether a supply can't go on because of what became of the key here since.
+func pointless(err error) bool {
+	return errors.Is(err, regions.ErrUnknownKey) || errors.Is(err, regions.ErrNotMember) ||
+		errors.Is(err, regions.ErrNothingMissing) || errors.Is(err, regions.ErrNoRecord)
 }
 
 // reload returns the exchange as it is stored now, or e as it was with the error.
@@ -304,7 +321,7 @@ func (n *Node) Run(ctx context.Context) {
 func (n *Node) Tick(ctx context.Context) error {
 	errs := []error{n.dropOverdue(ctx)}
 	if n.region.Recovering() {
-		return errors.Join(errs...)
+		errs = append(errs, n.recoverMore(ctx))
 	}
 	var due []SourceExchange
 	err := n.region.Store().View(ctx, func(rd regions.Reader) (err error) {
@@ -335,6 +352,9 @@ func (n *Node) Tick(ctx context.Context) error {
 	for _, list := range byPeer {
 		beside(func() error { return n.driveAll(ctx, list) })
 	}
+	if n.region.Recovering() {
+		unsaid = nil // what it says of its keys is old
+	}
 	for _, list := range unsaid {
 		beside(func() error { return n.tellAll(ctx, list) })
 	}
@@ -348,7 +368,10 @@ const maxDue = 1024
 // driveAll goes on with the exchanges of one peer until one can't.
 func (n *Node) driveAll(ctx context.Context, list []SourceExchange) error {
 	for _, e := range list {
-		if !e.member() {
+		if n.region.Recovering() && !e.supply() {
+			continue // it may change what is shared
+		}
+		if !e.lasting() {
 			// Whoever waited for it is gone and could not give it up.
 			if _, err := n.fail(ctx, e, regions.CodeDependencyTimeout, "The Region did not answer."); err != nil {
 				return err

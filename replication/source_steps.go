@@ -34,11 +34,14 @@ func (n *Node) sendOffer(ctx context.Context, e SourceExchange) (SourceExchange,
 			return e, fmt.Errorf("%w: %w", errLater, n.refuseUnsigned(ctx, e.Order.Region, err))
 		}
 		switch {
-		case m.Code == wire.CodeBusy && e.resumed():
+		case m.Code == wire.CodeBusy && e.lasting():
 			return e, fmt.Errorf("%w: %s is busy", errLater, e.Order.Region)
-		case m.Code == wire.CodeExchangeLost && e.resumed():
+		case m.Code == wire.CodeExchangeLost && e.lasting():
 			// Its m2 did not arrive in time. What the intent has promised stands.
 			return n.startAgain(ctx, e)
+		case m.Code == regions.CodeAlreadyExists && e.resumed():
+			// It holds the key, of an exchange whose end is not known here.
+			return n.confirm(ctx, e, e.Resumes)
 		}
 		return n.fail(ctx, e, m.Code, m.Message)
 	case *wire.Accept:
@@ -48,6 +51,9 @@ func (n *Node) sendOffer(ctx context.Context, e SourceExchange) (SourceExchange,
 		}
 		if err != nil {
 			return e, fmt.Errorf("%w: %w", errLater, n.refuseUnsigned(ctx, e.Order.Region, err))
+		}
+		if e.supply() {
+			return n.commitAccepted(ctx, e, answer)
 		}
 		return n.commitMember(ctx, e, answer)
 	default:
@@ -65,10 +71,7 @@ func (n *Node) checkAccept(e SourceExchange, offer *wire.Offer, m *wire.Accept) 
 	if err := m.Answers(e.M1, offer, wire.Suite(entry.Limits.MinSuite)); err != nil {
 		return err
 	}
-	if m.Incarnation != e.ID {
-		return fmt.Errorf("%w: incarnation of another exchange", wire.ErrMismatch)
-	}
-	return nil
+	return checkIncarnation(e, offer, m)
 }
 
 // commitMember makes the destination a member of the key set, before any material leaves.
@@ -93,6 +96,23 @@ func (n *Node) commitMember(ctx context.Context, e SourceExchange, m2 []byte) (S
 		return e, err
 	}
 	return saved, nil
+}
+
+// checkIncarnation: a new replica is of its exchange, one that is supplied of the state that was offered.
+func checkIncarnation(e SourceExchange, o *wire.Offer, a *wire.Accept) error {
+	want := e.ID
+	if e.supply() {
+		s, err := ownState(o.State)
+		if err != nil {
+			return err
+		}
+		m, _ := s.Member(e.Order.Region)
+		want = m.Incarnation
+	}
+	if a.Incarnation != want {
+		return fmt.Errorf("%w: incarnation of another exchange", wire.ErrMismatch)
+	}
+	return nil
 }
 
 // addMember adds the destination as a member that is being created, or gives the one that an earlier exchange of the
@@ -163,6 +183,9 @@ func (n *Node) wrap(ctx context.Context, e SourceExchange) (m3 []byte, err error
 		Route: offer.Route, Offer: wire.Hash(e.M1), Accept: wire.Hash(e.M2), Token: token.Info().Serial,
 		State: k.MultiRegion.Signed, Chain: k.MultiRegion.Certificates,
 	}
+	if e.supply() {
+		t.State, t.Chain = offer.State, offer.Chain
+	}
 	for _, m := range offer.Materials {
 		t.Materials = append(t.Materials, wire.Wrapped{ID: m.ID})
 	}
@@ -230,6 +253,9 @@ func (n *Node) sendTransfer(ctx context.Context, e SourceExchange) (SourceExchan
 			return e, fmt.Errorf("%w: %w", errLater, n.refuseUnsigned(ctx, e.Order.Region, err))
 		}
 		switch {
+		case m.Code == wire.CodeExchangeEnded:
+			// With an m3 that this Region's store has lost.
+			return n.confirm(ctx, e, e.ID)
 		case m.Final:
 			return n.fail(ctx, e, m.Code, m.Message)
 		case m.Code == wire.CodeExchangeLost:
@@ -246,7 +272,7 @@ func (n *Node) sendTransfer(ctx context.Context, e SourceExchange) (SourceExchan
 // startAgain puts a new exchange in the place of one that the destination has lost, under the same intent. The
 // destination stays a member all the time, of the incarnation that was accepted last.
 func (n *Node) startAgain(ctx context.Context, e SourceExchange) (SourceExchange, error) {
-	next, err := n.newExchange(ctx, e.Order, false)
+	next, err := n.another(ctx, e)
 	if err != nil {
 		return e, err
 	}
@@ -289,6 +315,9 @@ func (n *Node) finish(ctx context.Context, e SourceExchange, r *wire.Receipt, m4
 	done := e
 	done.Step, done.M4, done.Due = StepFinished, m4, 0
 	saved, err := n.save(ctx, done, StepTransferred, func(tx regions.Tx) error {
+		if e.supply() {
+			return nil // it was a member before
+		}
 		return n.changeMember(ctx, tx, e, func(s *keyset.State, i int) { s.Members[i].Status = keyset.Active })
 	})
 	if err != nil {
@@ -299,18 +328,23 @@ func (n *Node) finish(ctx context.Context, e SourceExchange, r *wire.Receipt, m4
 
 // holdsState returns [wire.ErrMismatch] unless the receipt is for the shared state that was sent.
 func holdsState(r *wire.Receipt, t *wire.Transfer) error {
-	payload, err := cose.Unverified(t.State, keyset.TypeState) // this Region's own
+	sent, err := ownState(t.State)
 	if err != nil {
-		return err
-	}
-	var sent keyset.State
-	if err := canon.Unmarshal(payload, &sent); err != nil {
 		return err
 	}
 	if r.Epoch != sent.Epoch || r.Sequence != sent.Sequence {
 		return fmt.Errorf("%w: receipt of another shared state", wire.ErrMismatch)
 	}
 	return nil
+}
+
+// ownState reads a signed state from a message that this Region made.
+func ownState(signed []byte) (s keyset.State, err error) {
+	payload, err := cose.Unverified(signed, keyset.TypeState)
+	if err != nil {
+		return s, err
+	}
+	return s, canon.Unmarshal(payload, &s)
 }
 
 // logReceipt records a receipt in the audit log; both Regions do.

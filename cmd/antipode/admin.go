@@ -38,6 +38,23 @@ type regionAnswer struct {
 	Limits      roster.Limits `json:"limits"`
 }
 
+// recoveryAnswer is what the operator is told of a recovery.
+type recoveryAnswer struct {
+	Region     string   `json:"region"`
+	Recovering bool     `json:"recovering"`
+	Waits      []string `json:"waits"`   // what for
+	Without    []string `json:"without"` // the Regions that are not waited for
+}
+
+func describeRecovery(n *node) recoveryAnswer {
+	rec := n.region.Recovery()
+	a := recoveryAnswer{Region: n.name, Recovering: n.region.Recovering(), Without: rec.Without}
+	if a.Recovering {
+		_, a.Waits = n.region.Waits()
+	}
+	return a
+}
+
 // trustRequest asks the Region to enrol another.
 type trustRequest struct {
 	Entry       []byte        `json:"entry"`       // the other Region's own, canonical CBOR
@@ -185,9 +202,15 @@ func adminRoutes(n *node, nodes []*node) http.Handler {
 		})
 		adminAnswer(w, n, map[string]string{"path": path}, err)
 	}).Methods(http.MethodPost)
+	r.HandleFunc("/v1/recovery", func(w http.ResponseWriter, _ *http.Request) {
+		adminAnswer(w, n, describeRecovery(n), nil)
+	}).Methods(http.MethodGet)
 	r.HandleFunc("/v1/recovered", func(w http.ResponseWriter, req *http.Request) {
-		err := n.asOperator(req.Context(), "EndRecovery", n.name, n.region.EndRecovery)
-		adminAnswer(w, n, map[string]string{"region": n.name}, err)
+		without := req.URL.Query()["without"]
+		err := n.asOperator(req.Context(), "RecoverWithout", strings.Join(without, " "), func(ctx context.Context) error {
+			return n.region.Excuse(ctx, without)
+		})
+		adminAnswer(w, n, describeRecovery(n), err)
 	}).Methods(http.MethodPost)
 	return r
 }

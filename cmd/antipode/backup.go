@@ -56,7 +56,8 @@ func restoreCommand() *cobra.Command {
 		Short: "Bring a Region's store back from a backup",
 		Long: `Puts a backup in the place of the store of a Region that does not run. The store that was there is kept beside it.
 The Region then starts in recovery: it encrypts and decrypts with what it has, and takes no part in shared changes of
-multi-Region keys until 'antipode region recovered'.`,
+multi-Region keys until every Region that it trusts has said what it knows and what is missing was fetched, or until
+'antipode region recovered --without'. Keys of this Region alone that were made since the backup are lost.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := newLog(logLevel)
 			if err != nil {

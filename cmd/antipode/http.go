@@ -43,7 +43,7 @@ func routes(nodes []*node, log zerolog.Logger) (http.Handler, error) {
 				return
 			}
 		}
-		answerText(w, http.StatusOK, "ok", log)
+		answerText(w, http.StatusOK, readyText(nodes), log)
 	}).Methods(http.MethodGet)
 	kms, err := awsjson.NewHandler(served, time.Now, log)
 	if err != nil {
@@ -64,6 +64,21 @@ func routes(nodes []*node, log zerolog.Logger) (http.Handler, error) {
 	r.MethodNotAllowedHandler = aws
 	r.Handle("/", aws)
 	return r, nil
+}
+
+// readyText is "ok", and which Regions recover. They are ready: they encrypt and decrypt with what they have.
+func readyText(nodes []*node) string {
+	text := "ok"
+	for _, n := range nodes {
+		if !n.region.Recovering() {
+			continue
+		}
+		text += "\n" + n.name + " recovers"
+		if short, _ := n.region.Waits(); short != "" {
+			text += ", waiting for " + short
+		}
+	}
+	return text
 }
 
 // reason says to anybody why a Region is not ready; the log has the rest.

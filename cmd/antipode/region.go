@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,8 +32,16 @@ func regionCommand() *cobra.Command {
 				if err := adminCall(cmd.Context(), socket, http.MethodGet, "/v1/region", nil, &a); err != nil {
 					return err
 				}
-				return printLines(cmd, "region "+a.Region, "endpoint "+a.Endpoint, "fingerprint "+a.Fingerprint,
+				err := printLines(cmd, "region "+a.Region, "endpoint "+a.Endpoint, "fingerprint "+a.Fingerprint,
 					"entry "+base64.StdEncoding.EncodeToString(a.Entry))
+				if err != nil {
+					return err
+				}
+				var rec recoveryAnswer
+				if err := adminCall(cmd.Context(), socket, http.MethodGet, "/v1/recovery", nil, &rec); err != nil || !rec.Recovering {
+					return err
+				}
+				return printLines(cmd, rec.lines()...)
 			},
 		},
 		&cobra.Command{
@@ -54,22 +63,57 @@ func regionCommand() *cobra.Command {
 			},
 		},
 		trustCommand(&socket),
-		&cobra.Command{
-			Use: "recovered", Args: cobra.NoArgs,
-			Short: "End the recovery of a Region that was restored from a backup",
-			Long: `Ends the recovery of a Region that was restored from a backup: it takes part in shared changes of multi-Region keys
-again. Do it when you know what the backup lacks: keys made since are lost unless another Region has them, and replicas
-that were made from here since are in their Regions' lists, and not in this one's.`,
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				var out map[string]string
-				if err := adminCall(cmd.Context(), socket, http.MethodPost, "/v1/recovered", nil, &out); err != nil {
-					return err
-				}
-				return printLines(cmd, "recovered "+out["region"])
-			},
-		},
+		recoveredCommand(&socket),
 	)
 	return cmd
+}
+
+// recoveredCommand asks whether a recovery has ended, and excuses Regions from it.
+func recoveredCommand(socket *string) *cobra.Command {
+	var without []string
+	cmd := &cobra.Command{
+		Use: "recovered", Args: cobra.NoArgs,
+		Short: "Say whether a Region's recovery has ended, or go on without another Region",
+		Long: `A Region that was restored from a backup asks every Region that it trusts what it knows, fetches what it lacks, and takes
+part in shared changes of multi-Region keys again when all have answered and nothing is missing. This command succeeds
+if that is so, and otherwise says what the recovery waits for.
+
+--without REGION goes on without that Region, for good: what only it knows is given up. Keys that were made here since
+the backup and replicated there only stay unknown here; if it has seen a later state of a key whose primary is here, the
+two will contradict each other. Do it only for a Region that will not come back.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var rec recoveryAnswer
+			if len(without) > 0 {
+				query := url.Values{"without": without}
+				if err := adminCall(cmd.Context(), *socket, http.MethodPost, "/v1/recovered?"+query.Encode(), nil, &rec); err != nil {
+					return err
+				}
+			} else if err := adminCall(cmd.Context(), *socket, http.MethodGet, "/v1/recovery", nil, &rec); err != nil {
+				return err
+			}
+			switch {
+			case !rec.Recovering:
+				return printLines(cmd, "recovered "+rec.Region)
+			case len(without) > 0:
+				return printLines(cmd, rec.Region+" goes on without "+strings.Join(rec.Without, ", "))
+			}
+			return fmt.Errorf("%s\n--without REGION goes on without a Region", strings.Join(rec.lines(), "\n"))
+		},
+	}
+	cmd.Flags().StringSliceVar(&without, "without", nil, "a Region not to wait for; may be repeated")
+	return cmd
+}
+
+// lines tell people of a recovery.
+func (r recoveryAnswer) lines() []string {
+	lines := []string{"recovering " + r.Region}
+	for _, w := range r.Waits {
+		lines = append(lines, "waits "+w)
+	}
+	for _, w := range r.Without {
+		lines = append(lines, "without "+w)
+	}
+	return lines
 }
 
 func trustCommand(socket *string) *cobra.Command {

@@ -80,6 +80,16 @@ const (
 	CodeReplicaDeleted = "ReplicaDeleted"
 	// CodeNotPrimary: the Region that was told of a change is not the key's primary. Never final.
 	CodeNotPrimary = "NotPrimary"
+	// CodeNotMember: by the shared state one of the two Regions is no member of the key set.
+	CodeNotMember = "NotMember"
+	// CodeStaleState: the shared state is older than the one held.
+	CodeStaleState = "StaleState"
+	// CodeConflict: the shared state or its chain contradicts what is held. An alarm.
+	CodeConflict = "Conflict"
+	// CodeNothingMissing: all of it is held already.
+	CodeNothingMissing = "NothingMissing"
+	// CodeUnknownKey: the key is not here.
+	CodeUnknownKey = "UnknownKey"
 )
 
 // Refusal says that what it answers was not done, and ends the exchange: nothing of it is held by the destination, nor
