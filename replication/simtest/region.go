@@ -46,6 +46,8 @@ type Region struct {
 	db    *store.DB
 	log   *audit.Log
 	logs  logBuffer
+
+	backups int
 }
 
 // Logs returns all that the Region has logged, in JSON lines.

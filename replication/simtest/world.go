@@ -88,7 +88,8 @@ func (w *World) Advance(d time.Duration) { w.clock.advance(d) }
 
 // Settle lets the background work of all Regions run until none of it is left: each round advances the time by 31 s, the
 // longest that an exchange waits for its next attempt, deletes what is due, and makes one tick in each Region. It fails
-// the test if there is work left after 20 rounds. Errors of ticks count only if they are those of the last round.
+// the test if there is work left, a recovery included, after 20 rounds. Errors of ticks count only if they are those of the
+// last round.
 func (w *World) Settle(ctx context.Context) {
 	w.t.Helper()
 	var errs error
@@ -107,7 +108,7 @@ func (w *World) Settle(ctx context.Context) {
 
 func (w *World) working(ctx context.Context) bool {
 	for _, r := range w.order {
-		if r.OpenExchanges(ctx) > 0 || len(r.Unsaid(ctx)) > 0 {
+		if r.OpenExchanges(ctx) > 0 || len(r.Unsaid(ctx)) > 0 || r.Region.Recovering() {
 			return true
 		}
 	}
