@@ -202,13 +202,8 @@ func (n *Node) wantMore(ctx context.Context) error {
 	return nil
 }
 
-// wait doubles from a second to lastBackoff.
-func wait(tries int) time.Duration {
-	if tries > 5 {
-		return lastBackoff
-	}
-	return min(lastBackoff, time.Second<<tries)
-}
+// wait is how long to wait before a Region is asked again: it doubles from a quarter of a second to eight.
+func wait(tries int) time.Duration { return time.Second / 4 << min(tries, 5) }
 
 func plural(n int, what string) string {
 	if n == 1 {

@@ -3,6 +3,7 @@ package crash
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ func TestCrashPoints(t *testing.T) {
 	t.Parallel()
 	original := newPair(t)
 	seen := crashInit(t)
+	maps.Copy(seen, crashRecovery(t))
 	points := map[string]int{}
 	for _, name := range []string{home, away} {
 		steps := dryRun(t, original, name)

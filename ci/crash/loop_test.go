@@ -134,7 +134,10 @@ func replicateMany(t *testing.T, p *pair, n int) (out []made) {
 	return out
 }
 
-func replicateOne(ctx context.Context, h *kms.Client) (m made, err error) {
+func replicateOne(ctx context.Context, h *kms.Client) (made, error) { return replicateTo(ctx, h, away) }
+
+// replicateTo makes a key, encrypts its id under it, and replicates it.
+func replicateTo(ctx context.Context, h *kms.Client, to string) (m made, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	created, err := h.CreateKey(ctx, &kms.CreateKeyInput{MultiRegion: aws.Bool(true)})
@@ -147,7 +150,7 @@ func replicateOne(ctx context.Context, h *kms.Client) (m made, err error) {
 		return m, err
 	}
 	m.blob = sealed.CiphertextBlob
-	_, err = h.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: &m.id, ReplicaRegion: aws.String(away)})
+	_, err = h.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: &m.id, ReplicaRegion: &to})
 	m.answered = err == nil
 	return m, err
 }

@@ -2,11 +2,15 @@ package crash
 
 import (
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -14,7 +18,8 @@ import (
 )
 
 // TestBackupRestore saves a Region while it serves, brings the copy back, and sees what the Region then does and what
-// not: it decrypts with what it has, changes nothing that is shared until its operator ends the recovery.
+// not: it decrypts with what it has and changes nothing that is shared until the other Region has said what it knows, and
+// what the copy lacks was fetched, or until its operator goes on without.
 func TestBackupRestore(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -39,7 +44,7 @@ func TestBackupRestore(t *testing.T) {
 	if out := run(t, binary, "restore", "--config", p.config(home), "--from", backup); !strings.Contains(out, "is now") {
 		t.Errorf("restore says %q", out)
 	}
-	servers = []*server{p.start(t, home, ""), p.start(t, away, "")}
+	standing := p.start(t, home, "") // alone: the other Region is asked and does not answer
 	if opened, err := h.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: before.blob}); err != nil || string(opened.Plaintext) != before.id {
 		t.Errorf("a key of the backup does not decrypt: %v", err)
 	}
@@ -56,25 +61,71 @@ func TestBackupRestore(t *testing.T) {
 	if _, err := h.ReplicateKey(ctx, replicate); !errors.As(err, &state) {
 		t.Errorf("ReplicateKey while recovering: %v", err)
 	}
-	a := p.client(t, away)
-	theirs, err := a.CreateKey(ctx, &kms.CreateKeyInput{MultiRegion: aws.Bool(true)})
-	if err != nil {
-		t.Fatal(err)
+	p.checkWaits(t)
+	servers = []*server{standing, p.start(t, away, "")}
+	p.awaitRecovered(t, "with the other Region", func() {})
+	if _, err := h.EnableKey(ctx, &kms.EnableKeyInput{KeyId: &after.id}); err != nil {
+		t.Errorf("the key made after the backup did not come back: %v", err)
 	}
-	here := &kms.ReplicateKeyInput{KeyId: theirs.KeyMetadata.KeyId, ReplicaRegion: aws.String(home)}
-	if _, err := a.ReplicateKey(ctx, here); err == nil {
-		t.Error("a Region that recovers took a replica")
+	if opened, err := h.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: after.blob}); err != nil || string(opened.Plaintext) != after.id {
+		t.Errorf("the key made after the backup does not decrypt: %v", err)
 	}
-	run(t, binary, "region", "recovered", "--socket", p.socket(home))
 	if _, err := h.ReplicateKey(ctx, replicate); err != nil {
 		t.Errorf("ReplicateKey after the recovery: %v", err)
 	}
-	if _, err := a.ReplicateKey(ctx, here); err != nil {
+	a := p.client(t, away)
+	if _, err := replicateTo(ctx, a, home); err != nil {
 		t.Errorf("ReplicateKey to the Region after its recovery: %v", err)
 	}
 	for _, s := range servers {
 		s.stop(t)
 	}
+	// Without the other Region, on the operator's word.
+	run(t, binary, "restore", "--config", p.config(home), "--from", backup)
+	standing = p.start(t, home, "")
+	run(t, binary, "region", "recovered", "--socket", p.socket(home), "--without", away)
+	p.awaitRecovered(t, "without the other Region", func() {})
+	standing.stop(t)
+}
+
+// checkWaits checks that HOME says everywhere that it recovers and waits for the other Region.
+func (p *pair) checkWaits(t *testing.T) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		shown := run(t, binary, "region", "show", "--socket", p.socket(home))
+		asked, err := exec.CommandContext(t.Context(), binary, "region", "recovered", "--socket", p.socket(home)).CombinedOutput()
+		if err == nil {
+			t.Fatalf("it has recovered: %s", asked)
+		}
+		ready := p.readyz(t, home)
+		waits := "waits " + away + " has not answered in full: "
+		if strings.Contains(shown, "recovering "+home+"\n"+waits) && strings.Contains(string(asked), waits) &&
+			ready == "ok\n"+home+" recovers, waiting for "+away+"\n" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it says %q, %q and %q", shown, asked, ready)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+func (p *pair) readyz(t *testing.T, name string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/readyz", p.ports[name]), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.Status, err)
+	}
+	return string(text)
 }
 
 // refusedRestore tries a restore that must fail and change nothing.

@@ -25,8 +25,9 @@ var elsewhere = map[string]string{
 	"regions.(*Region).deleteKey":       "needs a waiting period that is over; regions: TestDeleteCutOff, TestDeleteFaults",
 	"regions.(*Region).destroyObjects":  "needs a waiting period that is over; regions: TestDeleteFaults",
 	"regions.(*Region).Enrol":           "one commit of one record, at enrolment",
-	"regions.(*Region).EndRecovery":     "one commit of one record, on the operator's word",
-	"regions.(*Region).checkCommits":    "one commit of one record, found again at each start until it is made",
+	"replication.(*Node).confirm":       "replication: needs a source whose store lost a receipt",
+	"regions.(*Region).Excuse":          "one commit of one record, on the operator's word",
+	"regions.(*Region).enterRecovery":   "one commit of one record, found again until it is made",
 	"regions.(*Region).Run":             "keeps the audit log's head, and nothing else",
 	"regions.MarkRestored":              "in a copy that is put in the store's place afterwards, or not",
 }
