@@ -252,3 +252,28 @@ func TestCancelWhileDeleting(t *testing.T) {
 		t.Errorf("recorded %+v", e)
 	}
 }
+
+// A Region that recovers from a backup deletes nothing: a cancellation may be what its store lacks.
+func TestRecoveringDeletesNothing(t *testing.T) {
+	t.Parallel()
+	f := regionstest.Open(t, "us-east-2")
+	key := f.CreateKey(t, false)
+	schedule(t, f, key.KeyID)
+	err := f.Region.Update(t.Context(), func(tx regions.Tx) error {
+		return regions.Put(t.Context(), tx, f.Region.Ring(), regions.Recovery{Region: "us-east-2", Since: 1})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Reopen(t)
+	f.Clock.Advance(8 * oneDay)
+	deleteDue(t, f)
+	if k := f.Key(t, key.KeyID); k.State != regions.StatePendingDeletion {
+		t.Errorf("the key is %s", k.State)
+	}
+	if err := f.Region.EndRecovery(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	deleteDue(t, f)
+	wantGone(t, f, key)
+}

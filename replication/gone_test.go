@@ -1,10 +1,13 @@
 package replication_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"antipode/regions"
+	"antipode/regions/keyset"
 	"antipode/replication/simtest"
 	"antipode/replication/wire"
 )
@@ -209,6 +212,74 @@ func TestStateOlderThanTombstone(t *testing.T) {
 	if _, member := a.Holds(ctx, key).Key.MultiRegion.State.Member(ireland); member {
 		t.Error("the refused replica is a member")
 	}
+}
+
+// A replica stays as long as no other Region is known to hold its material, or a material of it: the key set that it
+// knows has no other active member, or does not list the material.
+func TestLastCopyStays(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w, a, b := twoRegions(t)
+	for name, change := range map[string]func(*keyset.State){
+		"no other active member": func(s *keyset.State) {
+			for i := range s.Members {
+				if s.Members[i].Region == ohio {
+					s.Members[i].Status = keyset.Creating
+				}
+			}
+		},
+		"no other member": func(s *keyset.State) {
+			s.Members = slices.DeleteFunc(s.Members, func(m keyset.Member) bool { return m.Region == ohio })
+		},
+		"another material": func(s *keyset.State) { s.Materials[0].ID = strings.Repeat("a", 64) },
+	} {
+		key := replicated(t, a)
+		if err := b.ScheduleDeletion(ctx, key); err != nil {
+			t.Fatal(err)
+		}
+		k := *b.Holds(ctx, key).Key
+		put := func(k regions.Key) {
+			t.Helper()
+			err := b.Region.Update(ctx, func(tx regions.Tx) error { return regions.Put(ctx, tx, b.Region.Ring(), k) })
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		altered, mr, s := k, *k.MultiRegion, *k.MultiRegion.State
+		s.Members, s.Materials = slices.Clone(s.Members), slices.Clone(s.Materials)
+		change(&s)
+		mr.State, altered.MultiRegion = &s, &mr
+		put(altered)
+		w.Advance(week)
+		if err := b.Region.DeleteDue(ctx); err == nil {
+			t.Errorf("%s: the last copy was deleted", name)
+		}
+		if h := b.Holds(ctx, key); h.Key == nil || len(h.Materials) != 1 {
+			t.Errorf("%s: holds %+v", name, h)
+		}
+		put(k)
+		w.Settle(ctx)
+		wantDeleted(t, b, key)
+	}
+}
+
+// An exchange that was lost before the replica was made is remembered with the replica's tombstone: its offer, late, makes
+// nothing.
+func TestLateOfferOfALostExchange(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w, a, b := twoRegions(t)
+	key, e := begun(t, w, a)
+	b.Restart(t) // RAKB is gone
+	w.Settle(ctx)
+	checkReplicated(t, a, b, key)
+	deleteReplica(t, w, b, key)
+	w.Settle(ctx)
+	wantDeleted(t, b, key)
+	wantRefusal(t, send(t, w, e.M1), wire.CodeExchangeEnded)
+	wantRefusal(t, send(t, w, e.M3), wire.CodeReplicaDeleted)
+	wantDeleted(t, b, key)
+	checkClean(t, b)
 }
 
 func wantDeletedButExchanges(t *testing.T, r *simtest.Region, key string) {
