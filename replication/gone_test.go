@@ -288,3 +288,22 @@ func wantDeletedButExchanges(t *testing.T, r *simtest.Region, key string) {
 		t.Errorf("%s holds %+v", r.Name, h)
 	}
 }
+
+// A primary is not deleted while its set has another member, whatever its record's state says.
+func TestPrimaryWithReplicaStays(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w, a, b := twoRegions(t)
+	key := replicated(t, a)
+	k := *a.Holds(ctx, key).Key
+	k.State, k.PendingDays, k.DeletionDate = regions.StatePendingDeletion, 7, a.Region.Now().Add(week).UnixMilli()
+	if err := a.Region.Update(ctx, func(tx regions.Tx) error { return regions.Put(ctx, tx, a.Region.Ring(), k) }); err != nil {
+		t.Fatal(err)
+	}
+	w.Advance(week)
+	if err := a.Region.DeleteDue(ctx); err == nil {
+		t.Error("a primary with a replica was deleted")
+	}
+	wantState(t, a, key, regions.StatePendingDeletion)
+	wantState(t, b, key, regions.StateEnabled)
+}
