@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/rs/zerolog"
 	"go.yaml.in/yaml/v3"
 
 	"antipode/hsmbackend/p11"
@@ -44,6 +45,12 @@ type config struct {
 	// MaxKeys is how many keys each account may have in this Region, replicas and keys pending deletion included: the
 	// quota that CreateKey and ReplicateKey answer LimitExceededException at. 0, the default, means 100000.
 	MaxKeys int `yaml:"max_keys"`
+	// FIPS demands key derivations that FIPS 140-3 approves: init and serve refuse a token that does not derive message
+	// keys by CKM_SP800_108_COUNTER_KDF with AES-CMAC, encrypt under them itself, and agree on keys by ECDH with
+	// CKD_SHA384_KDF (suite P384-X963SHA384-KWP); they say what it lacks. CKD_NULL is then not offered to other Regions,
+	// nor taken. It says nothing of the token's own certificate or mode, which are the operator's to check. SoftHSM2 is
+	// always refused.
+	FIPS bool `yaml:"fips"`
 	// Token is the PKCS#11 token that the Region's keys are on.
 	Token tokenConfig `yaml:"token"`
 }
@@ -168,9 +175,11 @@ func readPIN(path string) ([]byte, error) {
 	return pin, nil
 }
 
-func (t tokenConfig) p11() p11.Config {
+// p11 is how the Region's token is opened.
+func (c config) p11(log zerolog.Logger) p11.Config {
+	t := c.Token
 	return p11.Config{
-		Module: t.Module, Label: t.Label, Serial: t.Serial, Env: t.Env, Profile: p11.SoftHSM(),
+		Module: t.Module, Label: t.Label, Serial: t.Serial, Env: t.Env, Profile: p11.SoftHSM(), ApprovedOnly: c.FIPS, Log: log,
 		PIN: func() ([]byte, error) { return readPIN(t.PINFile) },
 	}
 }

@@ -82,9 +82,7 @@ func initRegion(ctx context.Context, cfg config, log zerolog.Logger) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	tokenCfg := cfg.Token.p11()
-	tokenCfg.Log = log
-	token, err := p11.Open(ctx, tokenCfg)
+	token, err := p11.Open(ctx, cfg.p11(log))
 	if err != nil {
 		return fmt.Errorf("open token: %w", err)
 	}

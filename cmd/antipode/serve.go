@@ -89,9 +89,7 @@ func (c config) node(log zerolog.Logger) nodeConfig {
 	return nodeConfig{
 		dir: c.Data, name: c.Region, auditDir: c.AuditDir, storage: c.storage(), maxKeys: c.MaxKeys, clock: time.Now, log: log,
 		token: func(ctx context.Context) (hsmbackend.Token, error) {
-			token := c.Token.p11()
-			token.Log = log
-			return p11.Open(ctx, token)
+			return p11.Open(ctx, c.p11(log))
 		},
 	}
 }

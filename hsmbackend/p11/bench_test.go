@@ -1,10 +1,14 @@
 package p11_test
 
 import (
+	"errors"
+	"fmt"
 	"syscall"
 	"testing"
 
 	"antipode/hsmbackend"
+	"antipode/hsmbackend/hsmtest"
+	"antipode/hsmbackend/hsmtest/shimtest"
 	"antipode/softhsm/softhsmtest"
 )
 
@@ -105,4 +109,40 @@ func BenchmarkToken(b *testing.B) {
 			return err
 		})
 	})
+}
+
+// One message with a message key of its own, and one with a kept message key, in each way.
+func BenchmarkWays(b *testing.B) {
+	module := shimtest.Build(b)
+	for _, w := range shimtest.Ways()[:4] {
+		tok := module.Open(b, w.Behaviours...)
+		ctx := b.Context()
+		base, err := tok.GenerateKey(ctx, hsmbackend.AES256, hsmtest.WorkingCopy(tok))
+		if err != nil {
+			b.Fatal(err)
+		}
+		seal := func(key hsmbackend.KeyRef, msg []byte) error {
+			_, _, err := tok.SealGCM(ctx, key, [12]byte{1}, msg, []byte("additional data of 32 bytes here"))
+			return err
+		}
+		kept, err := tok.DeriveXAES(ctx, base, [12]byte{1}, gcmKey())
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, n := range []int{32, 4096} {
+			msg := make([]byte, n)
+			b.Run(fmt.Sprintf("%s/own key/%d", w.Name, n), func(b *testing.B) {
+				loop(b, func() error {
+					key, err := tok.DeriveXAES(ctx, base, [12]byte{1}, gcmKey())
+					if err != nil {
+						return err
+					}
+					return errors.Join(seal(key, msg), tok.Destroy(ctx, key))
+				})
+			})
+			b.Run(fmt.Sprintf("%s/kept key/%d", w.Name, n), func(b *testing.B) {
+				loop(b, func() error { return seal(kept, msg) })
+			})
+		}
+	}
 }
