@@ -54,3 +54,39 @@ func throughShim(t *testing.T, s *site, module shimtest.Module, text string, beh
 	}
 	return text[:i] + "  env: [\"" + strings.Join(module.Env(s.token, behaviours...), "\", \"") + "\"]\n"
 }
+
+// One Region on one token, served in each way that the same hardware could come to know: what it encrypted in one, it
+// decrypts in the others, with keys of either storage, and its sealed credentials open.
+func TestServeInEveryWay(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	module := shimtest.Build(t)
+	credentials := filepath.Join(s.dir, "credentials")
+	s.init(t, "--credentials", credentials)
+	var blobs [][]byte
+	for _, w := range []struct{ log, storage, behaviours string }{
+		{`"xaes":"AES-ECB"`, "wrapped", ""},
+		{`"xaes":"AES-ECB"`, "token", ""},
+		{`"xaes":"SP800-108"`, "wrapped", shimtest.SP800108},
+		{`"xaes":"host"`, "wrapped", shimtest.NoGCM},
+		{`"xaes":"AES-ECB"`, "wrapped", ""},
+	} {
+		s.write(t, east, func(text string) string {
+			return "storage: " + w.storage + "\n" + throughShim(t, s, module, text, w.behaviours)
+		})
+		p := launch(t, "serve", "--config", s.config)
+		if err := p.waitReady(); err != nil {
+			t.Fatal(err)
+		}
+		client := clientOf(t, p.origin, credentials, east)
+		_, sealed := makeKey(t, client, w.storage == "wrapped")
+		blobs = append(blobs, sealed)
+		for _, b := range blobs {
+			opens(t, client, b)
+		}
+		p.stop(t)
+		if !strings.Contains(p.stderr(t), w.log) {
+			t.Errorf("the log does not say %s", w.log)
+		}
+	}
+}

@@ -2,7 +2,11 @@ package p11_test
 
 import (
 	"bytes"
+	"crypto/aes"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -239,5 +243,72 @@ func TestShimRefusesUnknownBehaviours(t *testing.T) {
 	tok, err := p11.Open(t.Context(), shimtest.Build(t).Config(t, softhsmtest.New(t), shimtest.NoGCM, "no-such-behaviour"))
 	if tok != nil || !errors.Is(err, hsmbackend.ErrUnavailable) {
 		t.Errorf("opened %v, %v", tok != nil, err)
+	}
+}
+
+// Neither the log at its most talkative nor an error has L, the subkey or a message key.
+func TestMessageKeysAreNotLogged(t *testing.T) {
+	t.Parallel()
+	module := shimtest.Build(t)
+	material := bytes.Repeat([]byte{3}, 32)
+	derived, err := hex.DecodeString("e9c621d4cdd9b11b00a6427ad7e559aeedd66b3857646677748f8ca796cb3fd8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := aes.NewCipher(material)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := make([]byte, 16)
+	block.Encrypt(l, l)
+	for _, w := range shimtest.Ways() {
+		var log bytes.Buffer
+		cfg := module.Config(t, softhsmtest.New(t), w.Behaviours...)
+		cfg.Log = zerolog.New(&log).Level(zerolog.TraceLevel)
+		tok, err := p11.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		base := hsmtest.Import(t, tok, hsmbackend.AES256, material, hsmtest.WorkingCopy(tok))
+		key, err := tok.DeriveXAES(t.Context(), base, [12]byte([]byte("ABCDEFGHIJKL")), gcmKey())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed, iv, err := tok.SealGCM(t.Context(), key, [12]byte{1}, []byte("plaintext"), []byte("aad"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed[0] ^= 1
+		_, wrong := tok.OpenGCM(t.Context(), key, iv, sealed, []byte("aad"))
+		_, again := tok.DeriveXAES(t.Context(), key, [12]byte{}, gcmKey())
+		if wrong == nil || again == nil {
+			t.Errorf("%s: no errors", w.Name)
+		}
+		// A token that dies in the middle logs most.
+		raw, slot := tok.Raw()
+		if err := raw.CloseAllSessions(slot); err != nil {
+			t.Fatal(err)
+		}
+		_, _, lost := tok.SealGCM(t.Context(), key, [12]byte{1}, []byte("plaintext"), []byte("aad"))
+		if lost == nil {
+			t.Errorf("%s: sealed without a session", w.Name)
+		}
+		text := fmt.Sprint(log.String(), wrong, again, lost)
+		if !strings.Contains(text, "lost") {
+			t.Errorf("%s: the log is empty", w.Name)
+		}
+		for name, secret := range map[string][]byte{"L": l, "the message key": derived, "the material": material} {
+			for _, form := range []string{
+				string(secret), hex.EncodeToString(secret), strings.ToUpper(hex.EncodeToString(secret)),
+				base64.StdEncoding.EncodeToString(secret)[:20], fmt.Sprintf("%d", secret),
+			} {
+				if strings.Contains(text, form) {
+					t.Errorf("%s: the log has %s", w.Name, name)
+				}
+			}
+		}
+		if err := tok.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
