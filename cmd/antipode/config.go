@@ -46,9 +46,9 @@ type config struct {
 	// quota that CreateKey and ReplicateKey answer LimitExceededException at. 0, the default, means 100000.
 	MaxKeys int `yaml:"max_keys"`
 	// FIPS demands key derivations that FIPS 140-3 approves: init and serve refuse a token that does not derive message
-	// keys by CKM_SP800_108_COUNTER_KDF with AES-CMAC, encrypt under them itself, and agree on keys by ECDH with
-	// CKD_SHA384_KDF (suite P384-X963SHA384-KWP); they say what it lacks. CKD_NULL is then not offered to other Regions,
-	// nor taken. It says nothing of the token's own certificate or mode, which are the operator's to check. SoftHSM2 is
+	// keys by CKM_SP800_108_COUNTER_KDF with AES-CMAC, encrypt under them itself, and exchange keys by ECDH with
+	// CKD_SHA384_KDF or by RSA-OAEP with SHA-256; they say what it lacks. The suites with CKD_NULL and with SHA-1 are then
+	// not offered to other Regions, nor taken. It says nothing of the token's own certificate or mode, which are the operator's to check. SoftHSM2 is
 	// always refused.
 	FIPS bool `yaml:"fips"`
 	// Token is the PKCS#11 token that the Region's keys are on.

@@ -43,8 +43,8 @@ type Config struct {
 	PIN func() ([]byte, error)
 	// Profile holds what differs between vendors.
 	Profile Profile
-	// ApprovedOnly leaves out every key derivation that FIPS 140-3 does not approve: ECDH with CKD_NULL is not used where
-	// the token has another, and [Open] refuses a token on which nothing approved is left.
+	// ApprovedOnly leaves out every key derivation that FIPS 140-3 does not approve: ECDH with CKD_NULL is not used, nor
+	// RSA-OAEP with SHA-1, and [Open] refuses a token on which nothing approved is left.
 	ApprovedOnly bool
 	// Log receives what happens to the connection; never a PIN, never key material.
 	Log zerolog.Logger

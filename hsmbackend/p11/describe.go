@@ -68,6 +68,7 @@ func (t *Token) examine(ctx context.Context) error {
 	t.caps.GCMIVFromToken = p.GCMIVFromToken && t.caps.HasMechanism(hsmbackend.MechAESGCM)
 	if t.cfg.ApprovedOnly {
 		t.caps.ECDHKDFs = slices.DeleteFunc(t.caps.ECDHKDFs, func(k hsmbackend.KDF) bool { return k == hsmbackend.KDFNull })
+		t.caps.Mechanisms = slices.DeleteFunc(t.caps.Mechanisms, func(m hsmbackend.Mechanism) bool { return m == hsmbackend.MechOAEPSHA1 })
 	}
 	if err := t.chooseXAES(ctx); err != nil {
 		return err
@@ -95,8 +96,8 @@ func (t *Token) remark() {
 // requireApproved refuses the token if Config.ApprovedOnly asks for more than it has.
 func (t *Token) requireApproved() error {
 	why := t.caps.NotApproved()
-	if len(t.cfg.Profile.ECDHKDFs) != 0 && len(t.caps.ECDHKDFs) == 0 {
-		why = append(why, "Its ECDH has no key derivation but CKD_NULL.")
+	if len(t.cfg.Profile.ECDHKDFs) != 0 && len(t.caps.ECDHKDFs) == 0 && !t.caps.HasMechanism(hsmbackend.MechOAEPSHA256) {
+		why = append(why, "Its ECDH has no key derivation but CKD_NULL, and it has no RSA-OAEP with SHA-256.")
 	}
 	if !t.cfg.ApprovedOnly || len(why) == 0 {
 		return nil

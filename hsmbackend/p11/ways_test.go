@@ -130,8 +130,9 @@ func TestApproved(t *testing.T) {
 		name       string
 		behaviours []string
 		kdfs       []hsmbackend.KDF // of the profile, if not the behaviours'
-		refused    string           // what the refusal says
-		approved   bool             // without ApprovedOnly
+		oaep       []hsmbackend.Mechanism
+		refused    string // what the refusal says
+		approved   bool   // without ApprovedOnly
 	}{
 		{name: "SoftHSM2", refused: "composed of AES-ECB"},
 		{name: "SP800-108, CKD_NULL only", behaviours: []string{shimtest.SP800108}, refused: "no key derivation but CKD_NULL"},
@@ -146,10 +147,17 @@ func TestApproved(t *testing.T) {
 			name: "all, and CKD_NULL", behaviours: []string{shimtest.X963, shimtest.SP800108},
 			kdfs: []hsmbackend.KDF{hsmbackend.KDFNull, hsmbackend.KDFX963SHA384},
 		},
+		{
+			name: "CKD_NULL only, and RSA-OAEP", behaviours: []string{shimtest.SP800108},
+			oaep: []hsmbackend.Mechanism{hsmbackend.MechOAEPSHA256, hsmbackend.MechOAEPSHA1},
+		},
 	} {
 		cfg := module.Config(t, soft, c.behaviours...)
 		if c.kdfs != nil {
 			cfg.Profile.ECDHKDFs = c.kdfs
+		}
+		if c.oaep != nil {
+			cfg.Profile.OAEPHashes = c.oaep
 		}
 		tok, err := p11.Open(t.Context(), cfg)
 		if err != nil {
@@ -173,8 +181,8 @@ func TestApproved(t *testing.T) {
 			t.Errorf("%s: approved only: %v", c.name, err)
 			continue
 		}
-		if caps := tok.Capabilities(); !caps.Approved || caps.HasECDHKDF(hsmbackend.KDFNull) {
-			t.Errorf("%s: approved only: %v, KDFs %v", c.name, caps.Approved, caps.ECDHKDFs)
+		if caps := tok.Capabilities(); !caps.Approved || caps.HasECDHKDF(hsmbackend.KDFNull) || caps.HasMechanism(hsmbackend.MechOAEPSHA1) {
+			t.Errorf("%s: approved only: %v, KDFs %v, mechanisms %v", c.name, caps.Approved, caps.ECDHKDFs, caps.Mechanisms)
 		}
 		if err := tok.Close(); err != nil {
 			t.Error(err)
