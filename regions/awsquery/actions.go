@@ -77,7 +77,7 @@ func call(ctx context.Context, r signed.Request, f form, requestID string) (any,
 		out.Result.Arn, out.Result.UserID, out.Result.Account, err = r.Region.CallerIdentity(ctx, r.Caller)
 		return out, err
 	case "GetSessionToken":
-		seconds, err := f.takeInt("DurationSeconds")
+		seconds, err := f.takeSeconds()
 		if err != nil {
 			return nil, err
 		}
@@ -98,13 +98,13 @@ func call(ctx context.Context, r signed.Request, f form, requestID string) (any,
 }
 
 func assumeRole(ctx context.Context, r signed.Request, f form, requestID string) (any, error) {
-	seconds, err := f.takeInt("DurationSeconds")
+	seconds, err := f.takeSeconds()
 	if err != nil {
 		return nil, err
 	}
 	in := regions.AssumeRoleInput{
 		RoleARN: f.take("RoleArn"), RoleSessionName: f.take("RoleSessionName"), DurationSeconds: seconds,
-		Policy: f.take("Policy"), Tags: f.takeTags(), TransitiveTagKeys: f.takeList("TransitiveTagKeys"),
+		Policy: f.take("Policy"), Tags: f.takeTags(), TransitiveTagKeys: f.takeTransitive(),
 		ExternalID: f.take("ExternalId"), SourceIdentity: f.take("SourceIdentity"),
 	}
 	if err := f.rest(); err != nil { // PolicyArns, SerialNumber and TokenCode among others

@@ -42,22 +42,23 @@ func (f form) take(name string) string {
 	return v
 }
 
-func (f form) takeInt(name string) (int, error) {
-	text := f.take(name)
+// takeSeconds takes DurationSeconds, 0 if it is absent.
+func (f form) takeSeconds() (int, error) {
+	text := f.take("DurationSeconds")
 	if text == "" {
 		return 0, nil
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n == 0 {
-		return 0, regions.Errorf(regions.CodeSTSValidation, "1 validation error detected: Value at '%s' is not a number of seconds", name)
+		return 0, regions.Errorf(regions.CodeSTSValidation, "1 validation error detected: Value at 'durationSeconds' is not a number of seconds")
 	}
 	return n, nil
 }
 
-// takeList takes PREFIX.member.1 and so on.
-func (f form) takeList(prefix string) (out []string) {
+// takeTransitive takes TransitiveTagKeys.member.1 and so on.
+func (f form) takeTransitive() (out []string) {
 	for i := 1; ; i++ {
-		name := prefix + ".member." + strconv.Itoa(i)
+		name := "TransitiveTagKeys.member." + strconv.Itoa(i)
 		v, there := f[name]
 		if !there {
 			return out

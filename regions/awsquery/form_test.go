@@ -14,8 +14,8 @@ func TestForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tags, keys := f.takeTags(), f.takeList("TransitiveTagKeys")
-	seconds, err := f.takeInt("DurationSeconds")
+	tags, keys := f.takeTags(), f.takeTransitive()
+	seconds, err := f.takeSeconds()
 	if len(tags) != 2 || tags[0].Value != "v w" || tags[1].Value != "" || len(keys) != 1 || seconds != 900 || err != nil || f.take("Action") != "A" {
 		t.Errorf("%v %v %d %v", tags, keys, seconds, err)
 	}
@@ -35,13 +35,13 @@ func TestForm(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.takeTags()
-		f.takeList("TransitiveTagKeys")
+		f.takeTransitive()
 		if err := f.rest(); err == nil {
 			t.Errorf("%s is ignored", body)
 		}
 	}
 	for _, text := range []string{"x", "0", "9999999999999999999", "1.5", " 900"} {
-		if _, err := (form{"DurationSeconds": text}).takeInt("DurationSeconds"); err == nil {
+		if _, err := (form{"DurationSeconds": text}).takeSeconds(); err == nil {
 			t.Errorf("%q is a number", text)
 		}
 	}
@@ -54,7 +54,7 @@ func FuzzForm(f *testing.F) {
 		form, err := parseForm(body)
 		if err == nil {
 			form.takeTags()
-			form.takeList("TransitiveTagKeys")
+			form.takeTransitive()
 			err = form.rest()
 		}
 		var api *regions.Error

@@ -381,7 +381,13 @@ func TestRefusals(t *testing.T) {
 	wantCode(t, "token beside a user's key", ask(home, id, secret, "x"), "InvalidClientTokenId", "is invalid")
 	wantCode(t, "session without token", ask(home, "ASIAQQQQQQQQQQQQQQQQ", secret, ""), "InvalidClientTokenId", "is invalid")
 	wantCode(t, "another Region", ask("eu-west-1", id, secret, ""), "SignatureDoesNotMatch", "valid region")
-	resp, err := http.Post(url, "application/x-www-form-urlencoded", strings.NewReader("Action=GetCallerIdentity&Version=2011-06-15")) //nolint:noctx // a test
+	body := strings.NewReader("Action=GetCallerIdentity&Version=2011-06-15")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
