@@ -271,7 +271,7 @@ func TestRecoveringDeletesNothing(t *testing.T) {
 	if k := f.Key(t, key.KeyID); k.State != regions.StatePendingDeletion {
 		t.Errorf("the key is %s", k.State)
 	}
-	if err := f.Region.EndRecovery(t.Context()); err != nil {
+	if err := f.Region.EndRecovery(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	deleteDue(t, f)
