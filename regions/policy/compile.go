@@ -132,7 +132,7 @@ func (r *rawPrincipal) empty() bool {
 // validSid: IAM has letters and digits only; AWS KMS itself writes Sids with spaces into key policies.
 func validSid(sid string, kind Kind) bool {
 	for _, r := range sid {
-		if r < 0x80 && isAlphanumeric(byte(r)) {
+		if (r >= 'a' && r <= 'z') || (r >= 'A' && r <= 'Z') || (r >= '0' && r <= '9') {
 			continue
 		}
 		if kind != KeyPolicy || r < ' ' || r == 0x7f {

@@ -70,6 +70,7 @@ func (c *condition) holds(ev *evaluator) tri {
 		return triOf(c.ifExists || c.set == forAllValues || (c.negated && c.set == single))
 	case ambiguous:
 		return unknown
+	case present:
 	}
 	if !v.multi {
 		return c.one(ev, v.one)
@@ -163,7 +164,7 @@ func (op operator) compares(have, want float64) bool {
 
 func (v value) asNumber() (float64, bool) {
 	switch v.kind {
-	case numberValue, timeValue:
+	case numberValue:
 		return float64(v.n), true
 	case textValue:
 		return parseNumber(v.s)

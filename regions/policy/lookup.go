@@ -49,8 +49,6 @@ type values struct {
 	tags  []Tag             // the names count
 }
 
-func (r *Request) value(v value) values { return values{state: present, one: v} }
-
 func text(s string) values {
 	if s == "" {
 		return values{}

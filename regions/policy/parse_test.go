@@ -40,8 +40,8 @@ func TestDefault(t *testing.T) {
 	}
 }
 
-// notDefault: a good document that is not the default one.
-var notDefault = errors.New("not the default policy")
+// errNotDefault: a good document that is not the default one.
+var errNotDefault = errors.New("not the default policy")
 
 // stmt returns the default policy with one edit to its statement.
 func stmt(old, replacement string) string {
@@ -74,27 +74,27 @@ func TestParse(t *testing.T) {
 		{"empty condition", stmt(`"Resource":"*"`, `"Resource":"*","Condition":{}`), nil},
 		{"the statement twice", stmt(`[{`, `[`+compact[strings.Index(compact, "[")+1:len(compact)-2]+`,{`), policy.ErrMalformed},
 
-		{"deny", stmt(`Allow`, `Deny`), notDefault},
-		{"another account", stmt(`111122223333`, `111122223334`), notDefault},
-		{"another account beside", stmt(`"arn:aws:iam::111122223333:root"`, `["arn:aws:iam::111122223333:root","222233334444"]`), notDefault},
-		{"a user", stmt(`:root"`, `:user/alice"`), notDefault},
-		{"everybody", stmt(principal, `"Principal":"*"`), notDefault},
-		{"everybody as AWS", stmt(`"arn:aws:iam::111122223333:root"`, `"*"`), notDefault},
-		{"a service", stmt(`"AWS":"arn:aws:iam::111122223333:root"`, `"Service":"s3.amazonaws.com"`), notDefault},
-		{"a service beside", stmt(`{"AWS"`, `{"Service":"s3.amazonaws.com","AWS"`), notDefault},
-		{"no principal at all", stmt(`{"AWS":"arn:aws:iam::111122223333:root"}`, `{}`), notDefault},
-		{"empty principals", stmt(`"arn:aws:iam::111122223333:root"`, `[]`), notDefault},
+		{"deny", stmt(`Allow`, `Deny`), errNotDefault},
+		{"another account", stmt(`111122223333`, `111122223334`), errNotDefault},
+		{"another account beside", stmt(`"arn:aws:iam::111122223333:root"`, `["arn:aws:iam::111122223333:root","222233334444"]`), errNotDefault},
+		{"a user", stmt(`:root"`, `:user/alice"`), errNotDefault},
+		{"everybody", stmt(principal, `"Principal":"*"`), errNotDefault},
+		{"everybody as AWS", stmt(`"arn:aws:iam::111122223333:root"`, `"*"`), errNotDefault},
+		{"a service", stmt(`"AWS":"arn:aws:iam::111122223333:root"`, `"Service":"s3.amazonaws.com"`), errNotDefault},
+		{"a service beside", stmt(`{"AWS"`, `{"Service":"s3.amazonaws.com","AWS"`), errNotDefault},
+		{"no principal at all", stmt(`{"AWS":"arn:aws:iam::111122223333:root"}`, `{}`), errNotDefault},
+		{"empty principals", stmt(`"arn:aws:iam::111122223333:root"`, `[]`), errNotDefault},
 		{"NotPrincipal", stmt(`"Principal"`, `"NotPrincipal"`), policy.ErrMalformed},
-		{"NotAction", stmt(`"Action"`, `"NotAction"`), notDefault},
-		{"NotResource", stmt(`"Resource"`, `"NotResource"`), notDefault},
-		{"some actions", stmt(`kms:*`, `kms:Encrypt`), notDefault},
-		{"some actions by pattern", stmt(`kms:*`, `kms:Get*`), notDefault},
-		{"no action", stmt(`"Action":"kms:*",`, ``), notDefault},
-		{"empty actions", stmt(`"kms:*"`, `[]`), notDefault},
-		{"one resource", stmt(`"Resource":"*"`, `"Resource":"arn:aws:kms:us-east-2:111122223333:key/x"`), notDefault},
-		{"no resource", stmt(`,"Resource":"*"`, ``), notDefault},
-		{"a condition", stmt(`"Resource":"*"`, `"Resource":"*","Condition":{"Bool":{"kms:MultiRegion":"true"}}`), notDefault},
-		{"a further statement", stmt(`}]}`, `},{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*"}]}`), notDefault},
+		{"NotAction", stmt(`"Action"`, `"NotAction"`), errNotDefault},
+		{"NotResource", stmt(`"Resource"`, `"NotResource"`), errNotDefault},
+		{"some actions", stmt(`kms:*`, `kms:Encrypt`), errNotDefault},
+		{"some actions by pattern", stmt(`kms:*`, `kms:Get*`), errNotDefault},
+		{"no action", stmt(`"Action":"kms:*",`, ``), errNotDefault},
+		{"empty actions", stmt(`"kms:*"`, `[]`), errNotDefault},
+		{"one resource", stmt(`"Resource":"*"`, `"Resource":"arn:aws:kms:us-east-2:111122223333:key/x"`), errNotDefault},
+		{"no resource", stmt(`,"Resource":"*"`, ``), errNotDefault},
+		{"a condition", stmt(`"Resource":"*"`, `"Resource":"*","Condition":{"Bool":{"kms:MultiRegion":"true"}}`), errNotDefault},
+		{"a further statement", stmt(`}]}`, `},{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*"}]}`), errNotDefault},
 
 		{"empty", ``, policy.ErrMalformed},
 		{"null", `null`, policy.ErrMalformed},
@@ -131,7 +131,7 @@ func TestParse(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			d, err := policy.ParseKeyPolicy(c.document)
-			if c.want == notDefault {
+			if errors.Is(c.want, errNotDefault) {
 				if err != nil || d.IsDefault(account) {
 					t.Fatalf("got %v, is default: %v: %s", err, d.IsDefault(account), c.document)
 				}

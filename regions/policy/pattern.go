@@ -103,8 +103,8 @@ func lowerByte(c byte) byte {
 // lower folds ASCII letters alone: no other letter may come to equal one in a name.
 func lower(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < utf8.RuneSelf {
-			return rune(lowerByte(byte(r)))
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
 		}
 		return r
 	}, s)
