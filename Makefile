@@ -1,7 +1,7 @@
 # Antipode. 'make demo' and 'make test' install what is missing on a fresh Debian or Ubuntu.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: build demo demo-processes test lint fmt bench crash soak fuzz clean install-tools
+.PHONY: policy-soak build demo demo-processes test lint fmt bench crash soak fuzz clean install-tools
 
 # Fuzzing time of each target of 'make fuzz', and benchmark time of 'make bench'.
 FUZZTIME ?= 10s
@@ -39,6 +39,10 @@ crash: ## 1,000 replications between two Regions under random kills
 soak: ## every fault of an exchange, and 300 random schedules of messages, losses and restarts
 	@ci/install.sh test
 	@ANTIPODE_EVERY_FAULT=1 ANTIPODE_SCHEDULES=300 ci/test.sh -v -run 'TestFaults|TestSchedules' ./replication
+
+policy-soak: ## a million random policies and requests, decided as the slow reference evaluator decides them
+	@ci/install.sh test
+	@ANTIPODE_POLICIES=1000000 go test -v -timeout 2h -run TestAgreesWithReference ./regions/policy
 
 fuzz: ## every Fuzz function for FUZZTIME
 	@ci/install.sh demo

@@ -40,7 +40,7 @@ func (g generator) random(t testing.TB, all []string) (*policy.Request, *referen
 		r.Session, f.session = append(r.Session, read(text, policy.ParseSessionPolicy)), append(f.session, decode(text))
 	}
 	var grants []policy.Grant
-	for g.chance(30) {
+	for g.chance(55) {
 		grants = append(grants, g.grant(r.Principal))
 	}
 	if len(grants) > 0 || g.chance(50) {

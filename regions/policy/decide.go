@@ -4,9 +4,10 @@ package policy
 type evaluator struct {
 	request *Request
 	caller  caller
-	tokens  []rune
 	texts   [7]string
-	buffer  [96]rune
+	// buffer and spill hold a template while it is compared.
+	buffer [96]rune
+	spill  []rune
 }
 
 // verdict is what one document, or several of one kind, say about a request.
@@ -27,7 +28,6 @@ type verdict struct {
 //     the session or everybody they don't.
 func Decide(r *Request) Decision {
 	ev := evaluator{request: r}
-	ev.tokens = ev.buffer[:0]
 	d, _ := ev.decide()
 	return d
 }
@@ -37,7 +37,6 @@ func Decide(r *Request) Decision {
 // user of the account may do everything.
 func DecideIdentity(r *Request) Decision {
 	ev := evaluator{request: r}
-	ev.tokens = ev.buffer[:0]
 	if !ev.begin() {
 		return Decision{Reason: NoRequest}
 	}

@@ -24,7 +24,6 @@ type Explanation struct {
 // Explain answers as [Decide] does, and says which statements apply. It is for administrators: a client must not see it.
 func Explain(r *Request) Explanation {
 	ev := evaluator{request: r}
-	ev.tokens = ev.buffer[:0]
 	d, g := ev.decide()
 	e := Explanation{Decision: d}
 	if g != nil {
@@ -42,7 +41,6 @@ func Explain(r *Request) Explanation {
 func ExplainIdentity(r *Request) Explanation {
 	e := Explanation{Decision: DecideIdentity(r)}
 	ev := evaluator{request: r}
-	ev.tokens = ev.buffer[:0]
 	if ev.begin() {
 		e.identities(&ev)
 	}

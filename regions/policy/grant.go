@@ -27,11 +27,6 @@ type Constraints struct {
 	SourceAccount           string // aws:SourceAccount
 }
 
-// unconstrained reports whether nothing narrows the grant.
-func (c *Constraints) unconstrained() bool {
-	return len(c.EncryptionContextEquals) == 0 && len(c.EncryptionContextSubset) == 0 && c.SourceARN == "" && c.SourceAccount == ""
-}
-
 // covers reports whether whatever satisfies narrow satisfies c: what AWS asks of a grant that is made by means of one.
 func (c *Constraints) covers(narrow *Constraints) bool {
 	if len(c.EncryptionContextEquals) > 0 && (len(narrow.EncryptionContextEquals) != len(c.EncryptionContextEquals) ||
@@ -112,6 +107,8 @@ const (
 	opCreateGrant operations = 1 << 9
 	opRetireGrant operations = 1 << 10
 	opDescribeKey operations = 1 << 11
+	// withoutContext are the operations that have no encryption context of their own to constrain.
+	withoutContext = opCreateGrant | opRetireGrant | opDescribeKey
 )
 
 // IsGrantOperation reports whether a grant can give the operation, which is named without "kms:".
@@ -132,59 +129,4 @@ func requested(action string) operations {
 		return 0
 	}
 	return grantOperation(name)
-}
-
-// GrantSet is the grants on one key, found by grantee. It is immutable and safe for concurrent use: a change of the
-// grants makes a new set, so that nothing stale can be in one. A nil set has no grants.
-type GrantSet struct {
-	byGrantee map[string][]compiledGrant
-	byAccount map[accountKey][]compiledGrant
-	size      int
-}
-
-type compiledGrant struct {
-	grant *Grant
-	ops   operations
-	// narrow says that the constraints are to be looked at.
-	narrow bool
-	// sourceARN is the compiled constraint, nil if there is none.
-	sourceARN *template
-}
-
-// NewGrantSet compiles the grants on a key, which must not be changed afterwards. It takes time and memory in proportion
-// to their number. A grant whose operations or source ARN are unknown gives nothing.
-func NewGrantSet(grants []Grant) *GrantSet {
-	s := &GrantSet{byGrantee: map[string][]compiledGrant{}, byAccount: map[accountKey][]compiledGrant{}, size: len(grants)}
-	for i := range grants {
-		c, ok := compileGrant(&grants[i])
-		if !ok {
-			continue
-		}
-		if account, ok := accountPrincipal(c.grant.Grantee); ok {
-			s.byAccount[account] = append(s.byAccount[account], c)
-			continue
-		}
-		s.byGrantee[c.grant.Grantee] = append(s.byGrantee[c.grant.Grantee], c)
-	}
-	return s
-}
-
-// Len returns the number of grants that the set was made of.
-func (s *GrantSet) Len() int {
-	if s == nil {
-		return 0
-	}
-	return s.size
-}
-
-func compileGrant(g *Grant) (compiledGrant, bool) {
-	c := compiledGrant{grant: g, ops: operationSet(g.Operations), narrow: !g.Constraints.unconstrained()}
-	if g.Constraints.SourceARN != "" {
-		t, err := compileTemplate(g.Constraints.SourceARN, wildcards)
-		if err != nil || t.colons() < 5 {
-			return c, false
-		}
-		c.sourceARN = &t
-	}
-	return c, c.ops != 0 && g.Grantee != ""
 }

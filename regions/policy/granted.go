@@ -8,7 +8,7 @@ func (ev *evaluator) granted() (level, *Grant) {
 		return notConcerned, nil
 	}
 	if s := r.Grants; s != nil {
-		if g := ev.firstOf(s.byGrantee[ev.caller.ARN], op); g != nil {
+		if g := s.byGrantee[ev.caller.ARN].first(ev, op); g != nil {
 			return direct, g
 		}
 	}
@@ -22,7 +22,7 @@ func (ev *evaluator) granted() (level, *Grant) {
 // indirect looks for a grant to the caller's role or account that is stronger than best.
 func (ev *evaluator) indirect(s *GrantSet, op operations, best level, which *Grant) (level, *Grant) {
 	if ev.caller.RoleARN != "" && best < byRole {
-		if g := ev.firstOf(s.byGrantee[ev.caller.RoleARN], op); g != nil {
+		if g := s.byGrantee[ev.caller.RoleARN].first(ev, op); g != nil {
 			best, which = byRole, g
 		}
 	}
@@ -34,20 +34,11 @@ func (ev *evaluator) indirect(s *GrantSet, op operations, best level, which *Gra
 		return best, which
 	}
 	for _, partition := range [...]string{ev.caller.partition, ""} {
-		if g := ev.firstOf(s.byAccount[accountKey{partition, ev.caller.Account}], op); g != nil {
+		if g := s.byAccount[accountKey{partition, ev.caller.Account}].first(ev, op); g != nil {
 			return l, g
 		}
 	}
 	return best, which
-}
-
-func (ev *evaluator) firstOf(grants []compiledGrant, op operations) *Grant {
-	for i := range grants {
-		if c := &grants[i]; c.ops&op != 0 && ev.within(c, op) {
-			return c.grant
-		}
-	}
-	return nil
 }
 
 // byToken looks at the grants that the request brings tokens of.
@@ -99,23 +90,19 @@ func (ev *evaluator) within(c *compiledGrant, op operations) bool {
 			return false
 		}
 	}
-	if !c.narrow {
-		return true
-	}
 	if c.sourceARN != nil && c.sourceARN.matchesARN(ev, ctx.SourceARN) != yes {
 		return false
 	}
 	if limits.SourceAccount != "" && limits.SourceAccount != ctx.SourceAccount {
 		return false
 	}
-	if op&(opCreateGrant|opRetireGrant|opDescribeKey) != 0 {
+	if op&withoutContext != 0 {
 		return true
 	}
-	if n := len(limits.EncryptionContextEquals); n > 0 &&
-		(n != len(ctx.EncryptionContext) || !contains(ctx.EncryptionContext, limits.EncryptionContextEquals)) {
+	if n := len(c.equals); n > 0 && n != len(ctx.EncryptionContext) {
 		return false
 	}
-	return contains(ctx.EncryptionContext, limits.EncryptionContextSubset)
+	return hasPairs(ctx.EncryptionContext, c.equals) && hasPairs(ctx.EncryptionContext, c.subset)
 }
 
 // DecideRetire answers whether the principal may retire the grant, which is on the key that the request is about; the
@@ -124,7 +111,6 @@ func (ev *evaluator) within(c *compiledGrant, op operations) bool {
 // key's account. An explicit deny wins over all of these.
 func DecideRetire(r *Request, g *Grant) Decision {
 	ev := evaluator{request: r}
-	ev.tokens = ev.buffer[:0]
 	d, _ := ev.decide()
 	switch d.Reason {
 	case NoKeyPolicy, NoIdentityPolicy, NoSessionPolicy, OtherAccount:

@@ -8,7 +8,6 @@ func KeepsControl(d *Document, r *Request) bool {
 	after := *r
 	after.Action, after.KeyPolicy = "kms:PutKeyPolicy", d
 	ev := evaluator{request: &after}
-	ev.tokens = ev.buffer[:0]
 	if !ev.begin() || d == nil || d.kind != KeyPolicy || ev.caller.Account != after.ResourceAccount {
 		return false
 	}

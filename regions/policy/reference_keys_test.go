@@ -151,7 +151,7 @@ func named(pairs []policy.Tag, name string) (have []string, multi, ambiguous boo
 // grantAllows: the operation is among the grant's, and the request keeps to its constraints.
 func (f *reference) grantAllows(g *policy.Grant) bool {
 	op := strings.TrimPrefix(f.request.Action, "kms:")
-	if !strings.HasPrefix(f.request.Action, "kms:") || !slices.Contains(g.Operations, op) {
+	if !strings.HasPrefix(f.request.Action, "kms:") || !policy.IsGrantOperation(op) || !slices.Contains(g.Operations, op) {
 		return false
 	}
 	c, want := f.request.Context, g.Constraints

@@ -173,27 +173,49 @@ func (t *template) asks(set *keySet) {
 // fill returns the tokens with variables replaced by their values, which stand for themselves whatever they contain, or
 // no if one has neither a value nor a default. The tokens are valid until the next call.
 func (t *template) fill(ev *evaluator) ([]rune, bool) {
-	out := ev.tokens[:0]
+	size := 0
 	for i := range t.parts {
-		p := &t.parts[i]
-		if !p.isVariable {
-			out = append(out, p.tokens...)
-			continue
-		}
-		v := ev.lookup(p.name)
-		switch {
-		case v.state == present && !v.multi:
-			for _, r := range ev.text(p.name, v.one) {
-				out = append(out, r)
-			}
-		case v.state == absent && p.hasDefault:
-			out = append(out, p.fallback...)
-		default:
+		s, ok := t.parts[i].value(ev)
+		if !ok {
 			return nil, false
 		}
+		size += len(t.parts[i].tokens) + len(t.parts[i].fallback) + len(s)
 	}
-	ev.tokens = out
+	out := ev.buffer[:0]
+	if size > len(ev.buffer) {
+		if size > cap(ev.spill) {
+			ev.spill = make([]rune, 0, 2*size)
+		}
+		out = ev.spill[:0]
+	}
+	for i := range t.parts {
+		p := &t.parts[i]
+		out = append(out, p.tokens...)
+		if !p.isVariable {
+			continue
+		}
+		if ev.lookup(p.name).state == absent {
+			out = append(out, p.fallback...)
+			continue
+		}
+		s, _ := p.value(ev)
+		for _, r := range s {
+			out = append(out, r)
+		}
+	}
 	return out, true
+}
+
+// value returns the value of a variable; "" for one that has only a default, and for a run of tokens.
+func (p *part) value(ev *evaluator) (string, bool) {
+	if !p.isVariable {
+		return "", true
+	}
+	v := ev.lookup(p.name)
+	if v.state == present && !v.multi {
+		return ev.text(p.name, v.one), true
+	}
+	return "", v.state == absent && p.hasDefault
 }
 
 // matches compares as a text; tri because a variable may have no value.
