@@ -57,7 +57,7 @@ func (r *Region) pointAlias(ctx context.Context, c *Call, in *AliasInput, check 
 	if err != nil {
 		return err
 	}
-	if err := r.admit(ctx, c, v); err != nil {
+	if err := r.admitAlias(ctx, c, v, in.AliasName); err != nil {
 		return err
 	}
 	now := r.Now().UnixMilli()
@@ -97,6 +97,36 @@ func (r *Region) pointAlias(ctx context.Context, c *Call, in *AliasInput, check 
 	})
 }
 
+// admitAlias admits an operation on an alias and the key v: the caller needs permission on both, and on the key that the
+// alias points to now, if it is another.
+func (r *Region) admitAlias(ctx context.Context, c *Call, v *view, name string) error {
+	if err := r.allow(ctx, c, c.op.Action, v); err != nil {
+		return err
+	}
+	now, err := r.views.alias(ctx, v.key.Account, name)
+	if err != nil {
+		return err
+	}
+	if now != "" && now != v.key.KeyID {
+		old, err := r.views.key(ctx, now)
+		if err != nil {
+			return err
+		}
+		if old != nil {
+			if err := r.allow(ctx, c, c.op.Action, old); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.allowOn(c, c.op.Action, r.place(v.key.Account).Alias(name)); err != nil {
+		return err
+	}
+	if err := checkState(c.op.Name, v.key.State, v.arn); err != nil {
+		return err
+	}
+	return r.proceed(ctx, c)
+}
+
 // DeleteAliasInput is the request of DeleteAlias.
 type DeleteAliasInput struct {
 	AliasName string `json:"AliasName"`
@@ -118,7 +148,7 @@ func deleteAlias(ctx context.Context, r *Region, c *Call, in *DeleteAliasInput) 
 	if err != nil {
 		return nil, err
 	}
-	if err := r.admit(ctx, c, v); err != nil {
+	if err := r.admitAlias(ctx, c, v, in.AliasName); err != nil {
 		return nil, err
 	}
 	a := Alias{Account: c.caller.Account, Name: in.AliasName}
@@ -161,7 +191,7 @@ func listAliases(ctx context.Context, r *Region, c *Call, in *ListAliasesInput) 
 		}
 		q.Ref = v.key.KeyID
 	}
-	if err := r.admitAccount(ctx, c, "ListAliases"); err != nil {
+	if err := r.admitAccount(ctx, c); err != nil {
 		return nil, err
 	}
 	after, err := decodeMarker(in.Marker)

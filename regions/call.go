@@ -17,6 +17,8 @@ type Call struct {
 	event  audit.Event
 	intent *audit.Ticket // set once the intent is in the log
 	dryRun bool
+	// request is what policies are asked; its Context is filled in by the operation before it is admitted.
+	request policy.Request
 }
 
 // auditTimeout bounds how long an outcome may take to reach the audit log after the caller has gone.
@@ -27,6 +29,7 @@ const auditTimeout = 10 * time.Second
 // [*Error], which holds nothing that the caller may not see.
 func (r *Region) Do(ctx context.Context, op Operation, caller Caller, input any) (any, error) {
 	c := &Call{op: op, caller: caller}
+	c.request = r.newRequest(&c.caller)
 	c.event = r.newEvent(c)
 	out, err := r.run(ctx, c, input)
 	if err != nil {
@@ -68,29 +71,6 @@ func (r *Region) writeOutcome(ctx context.Context, c *Call) error {
 	return r.cfg.Audit.Data(ctx, c.event)
 }
 
-// admit authorises the call on a key and checks the key's state, in this order, as AWS does; for an operation that
-// changes something the intent is in the audit log on disk when it returns nil. Nothing may have any effect before it.
-func (r *Region) admit(ctx context.Context, c *Call, v *view) error {
-	c.resource(v.arn, v.key.Account)
-	if err := r.allow(c, c.op.Name, v.arn, v.policy, v.key.Account); err != nil {
-		return err
-	}
-	if err := checkState(c.op.Name, v.key.State, v.arn); err != nil {
-		return err
-	}
-	return r.proceed(ctx, c)
-}
-
-// admitAccount authorises a call that is not on a key, for the caller's own account.
-func (r *Region) admitAccount(ctx context.Context, c *Call, actions ...string) error {
-	for _, action := range actions {
-		if !c.caller.Administrator {
-			return denied(c.caller.ARN, action, "*")
-		}
-	}
-	return r.proceed(ctx, c)
-}
-
 func (r *Region) proceed(ctx context.Context, c *Call) error {
 	if c.dryRun {
 		return Errorf(CodeDryRun, "The request would have succeeded, but the DryRun option is set.")
@@ -106,41 +86,15 @@ func (r *Region) proceed(ctx context.Context, c *Call) error {
 	return nil
 }
 
-// allow asks the key's policy.
-func (r *Region) allow(c *Call, action, resource string, p *policy.Document, account string) error {
-	req := policy.Request{
-		Principal: policy.Principal{
-			Type: policy.PrincipalType(c.caller.Kind), ARN: c.caller.ARN, RoleARN: c.caller.RoleARN,
-			Account: c.caller.Account, UserName: c.caller.UserName, UserID: c.caller.UserID,
-		},
-		Action: "kms:" + action, Resource: resource, ResourceAccount: account, KeyPolicy: p,
-	}
-	if req.Principal.Type == "" {
-		req.Principal.Type = policy.User
-	}
-	if c.caller.Administrator {
-		req.Identity = []*policy.Document{r.administrator}
-	}
-	if !policy.Decide(&req).Allowed {
-		return denied(c.caller.ARN, action, resource)
-	}
-	return nil
-}
-
-func denied(principal, action, resource string) *Error {
-	return Errorf(CodeAccessDenied, "User: %s is not authorized to perform: kms:%s on resource: %s because no "+
-		"identity-based policy allows the kms:%s action", principal, action, resource, action)
-}
-
 // find returns the view of the key that a KeyId parameter names. aliases says whether an alias will do.
 func (r *Region) find(ctx context.Context, c *Call, keyID string, aliases bool) (*view, error) {
 	name, err := arn.Resolve(keyID, r.place(c.caller.Account))
 	if err != nil {
 		return nil, nameError(err)
 	}
-	if name.Place.Account != c.caller.Account {
-		// Until policies can admit other accounts, nothing of theirs is shown, not even whether it exists.
-		return nil, denied(c.caller.ARN, c.op.Name, keyID)
+	foreign := name.Place.Account != c.caller.Account
+	if foreign && !c.op.otherAccounts() {
+		return nil, denied(c, c.op.Action, keyID, name.Place.Account, policy.Decision{Reason: policy.OtherAccount})
 	}
 	id := name.ID
 	if name.Kind.IsAlias() {
@@ -150,13 +104,21 @@ func (r *Region) find(ctx context.Context, c *Call, keyID string, aliases bool) 
 		if id, err = r.views.alias(ctx, name.Place.Account, name.ID); err != nil {
 			return nil, err
 		}
+		if id == "" && foreign {
+			return nil, denied(c, c.op.Action, keyID, name.Place.Account, policy.Decision{Reason: policy.OtherAccount})
+		}
 		if id == "" {
 			return nil, Errorf(CodeNotFound, "Alias %s is not found.", name.ARN())
 		}
+		c.request.Context.RequestAlias = name.ID
 	}
 	v, err := r.views.key(ctx, id)
 	if err != nil {
 		return nil, err
+	}
+	if foreign && (v == nil || v.key.Account != name.Place.Account) {
+		// Nothing of another account's is shown to whom it is not open, not even whether it exists.
+		return nil, denied(c, c.op.Action, keyID, name.Place.Account, policy.Decision{Reason: policy.OtherAccount})
 	}
 	if v == nil || v.key.Account != name.Place.Account {
 		return nil, Errorf(CodeNotFound, "Key '%s' does not exist", r.KeyARN(name.Place.Account, id))

@@ -51,10 +51,7 @@ type Caller struct {
 	// MultiFactor is aws:MultiFactorAuthPresent. Nothing sets it: there are no MFA devices.
 	MultiFactor bool
 	AccessKeyID string
-	// Administrator says that one of Policies is the administrator's and nothing narrows it: everything that the account
-	// may allow is allowed. It is only a short cut for evaluation.
-	Administrator bool
-	SourceIP      string // without a port, "" if unknown
+	SourceIP    string // without a port, "" if unknown
 	// SecureTransport says that the call came over TLS; aws:SecureTransport.
 	SecureTransport bool
 	UserAgent       string
@@ -88,7 +85,7 @@ func (c *Caller) Principal() policy.Principal {
 func CallerOf(p *identity.Principal) Caller {
 	c := Caller{
 		Kind: PrincipalUser, ARN: p.ARN, RoleARN: p.RoleARN, Account: p.Account, UserName: p.Name, UserID: p.UserID,
-		Tags: p.Tags, Policies: p.Policies, AccessKeyID: p.AccessKeyID, Administrator: p.Administrator,
+		Tags: p.Tags, Policies: p.Policies, AccessKeyID: p.AccessKeyID,
 	}
 	if p.Role {
 		c.Kind, c.UserName = PrincipalAssumedRole, ""

@@ -3,7 +3,6 @@ package regions
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"slices"
 	"unicode/utf8"
 
@@ -106,26 +105,6 @@ func validateTags(tags []Tag) error {
 	return nil
 }
 
-// checkPolicy returns the policy document that a new key of the account gets.
-func checkPolicy(document, account string) (string, error) {
-	if document == "" {
-		return policy.Default(account), nil
-	}
-	d, err := policy.ParseKeyPolicy(document)
-	switch {
-	case errors.Is(err, policy.ErrTooLarge):
-		return "", Errorf(CodeLimitExceeded, "The policy document is larger than %d bytes.", policy.MaxSize)
-	case errors.Is(err, policy.ErrMalformed):
-		return "", Errorf(CodeMalformedPolicy, "%v", err)
-	case err != nil:
-		return "", err
-	case !d.IsDefault(account):
-		// Its conditions would ask for what calls don't tell yet.
-		return "", Errorf(CodeUnsupportedOperation, "Only the default key policy is supported by this version of Antipode.")
-	}
-	return document, nil
-}
-
 func createKey(ctx context.Context, r *Region, c *Call, in *CreateKeyInput) (*CreateKeyOutput, error) {
 	spec := in.spec()
 	c.param("keySpec", spec)
@@ -145,15 +124,20 @@ func createKey(ctx context.Context, r *Region, c *Call, in *CreateKeyInput) (*Cr
 		return nil, Errorf(CodeUnsupportedOperation, "Origin %s is not supported by this version of Antipode.", in.Origin)
 	}
 	account := c.caller.Account
-	document, err := checkPolicy(in.Policy, account)
-	if err != nil {
-		return nil, err
-	}
-	actions := []string{"CreateKey"}
+	a := &c.request.Context
+	a.KeySpec, a.KeyUsage, a.KeyOrigin, a.MultiRegion = spec, UsageEncryptDecrypt, OriginAWSKMS, policy.BoolOf(in.MultiRegion)
+	a.RequestTags, a.BypassLockoutCheck = policyTags(in.Tags), policy.BoolOf(in.BypassPolicyLockoutSafetyCheck)
+	actions := []string{c.op.Action}
 	if len(in.Tags) > 0 {
-		actions = append(actions, "TagResource")
+		actions = append(actions, actionTagResource)
 	}
-	if err := r.admitAccount(ctx, c, actions...); err != nil {
+	for _, action := range actions {
+		if err := r.allowOn(c, action, "*"); err != nil {
+			return nil, err
+		}
+	}
+	document, err := r.checkPolicy(ctx, in.Policy, account)
+	if err != nil {
 		return nil, err
 	}
 	// Before the token makes anything; the commit checks it again.
@@ -163,6 +147,12 @@ func createKey(ctx context.Context, r *Region, c *Call, in *CreateKeyInput) (*Cr
 	}
 	id, err := r.newKeyID(ctx, in.MultiRegion)
 	if err != nil {
+		return nil, err
+	}
+	if err := keepsControl(c, document, r.KeyARN(account, id), account, in.BypassPolicyLockoutSafetyCheck); err != nil {
+		return nil, err
+	}
+	if err := r.proceed(ctx, c); err != nil {
 		return nil, err
 	}
 	now := r.Now().UnixMilli()

@@ -85,6 +85,7 @@ func generateDataKey(ctx context.Context, r *Region, c *Call, in *GenerateDataKe
 	if err != nil {
 		return nil, err
 	}
+	c.askCrypto(in.EncryptionContext, "")
 	if err := r.admitCrypto(ctx, c, v, ""); err != nil {
 		return nil, err
 	}
@@ -139,7 +140,7 @@ func (in *GenerateRandomInput) validate() error {
 
 func generateRandom(ctx context.Context, r *Region, c *Call, in *GenerateRandomInput) (*GenerateRandomOutput, error) {
 	c.param("numberOfBytes", *in.NumberOfBytes)
-	if err := r.admitAccount(ctx, c, "GenerateRandom"); err != nil {
+	if err := r.admitAccount(ctx, c); err != nil {
 		return nil, err
 	}
 	random, err := r.cfg.Token.Random(ctx, *in.NumberOfBytes)

@@ -37,6 +37,7 @@ func scheduleKeyDeletion(ctx context.Context, r *Region, c *Call, in *ScheduleKe
 	window := limitOr(in.PendingWindowInDays, 30)
 	c.param("keyId", in.KeyID)
 	c.param("pendingWindowInDays", window)
+	c.request.Context.PendingWindowInDays = window
 	v, err := r.find(ctx, c, in.KeyID, false)
 	if err != nil {
 		return nil, err

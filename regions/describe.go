@@ -105,15 +105,12 @@ func (r *Region) multiRegionConfig(v *view) *MultiRegionConfig {
 	}
 	if v.shared == nil {
 		return &MultiRegionConfig{
-			MultiRegionKeyType: keyTypeReplica, PrimaryKey: related(v.key.MultiRegion.Source),
+			MultiRegionKeyType: r.multiRegionKeyType(v), PrimaryKey: related(v.key.MultiRegion.Source),
 			ReplicaKeys: []MultiRegionKey{related(r.cfg.Name)},
 		}
 	}
 	out := &MultiRegionConfig{
-		MultiRegionKeyType: keyTypeReplica, PrimaryKey: related(v.shared.Primary), ReplicaKeys: []MultiRegionKey{},
-	}
-	if v.shared.Primary == r.cfg.Name {
-		out.MultiRegionKeyType = keyTypePrimary
+		MultiRegionKeyType: r.multiRegionKeyType(v), PrimaryKey: related(v.shared.Primary), ReplicaKeys: []MultiRegionKey{},
 	}
 	for _, m := range v.shared.Members {
 		if m.Region != v.shared.Primary {
@@ -121,6 +118,18 @@ func (r *Region) multiRegionConfig(v *view) *MultiRegionConfig {
 		}
 	}
 	return out
+}
+
+// multiRegionKeyType is PRIMARY or REPLICA, "" for a single-Region key.
+func (r *Region) multiRegionKeyType(v *view) string {
+	switch {
+	case v.key.MultiRegion == nil:
+		return ""
+	case v.shared != nil && v.shared.Primary == r.cfg.Name:
+		return keyTypePrimary
+	default:
+		return keyTypeReplica
+	}
 }
 
 const (
@@ -150,7 +159,7 @@ type KeyListEntry struct {
 func (in *ListKeysInput) validate() error { return validatePage(in.Limit, 1000, in.Marker) }
 
 func listKeys(ctx context.Context, r *Region, c *Call, in *ListKeysInput) (*ListKeysOutput, error) {
-	if err := r.admitAccount(ctx, c, "ListKeys"); err != nil {
+	if err := r.admitAccount(ctx, c); err != nil {
 		return nil, err
 	}
 	after, err := decodeMarker(in.Marker)

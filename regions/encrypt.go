@@ -8,6 +8,7 @@ import (
 	"antipode/regions/ciphertext"
 	"antipode/regions/encctx"
 	"antipode/regions/keyring"
+	"antipode/regions/policy"
 	"antipode/regions/secret"
 )
 
@@ -71,6 +72,7 @@ func encrypt(ctx context.Context, r *Region, c *Call, in *EncryptInput) (*Encryp
 	if err != nil {
 		return nil, err
 	}
+	c.askCrypto(in.EncryptionContext, in.EncryptionAlgorithm)
 	if err := r.admitCrypto(ctx, c, v, in.EncryptionAlgorithm); err != nil {
 		return nil, err
 	}
@@ -131,12 +133,13 @@ func decrypt(ctx context.Context, r *Region, c *Call, in *DecryptInput) (*Decryp
 	}
 	c.contextParam("encryptionContext", in.EncryptionContext)
 	c.dryRun = in.DryRun
-	v, blob, err := r.findByBlob(ctx, c, in.CiphertextBlob, in.KeyID)
+	c.askCrypto(in.EncryptionContext, in.EncryptionAlgorithm)
+	v, blob, err := r.findByBlob(ctx, c, c.op.Action, in.CiphertextBlob, in.KeyID)
 	if err != nil {
 		return nil, err
 	}
 	if err := r.admitCrypto(ctx, c, v, in.EncryptionAlgorithm); err != nil {
-		return nil, err
+		return nil, unnamed(err, in.KeyID)
 	}
 	plaintext, err := r.open(ctx, c, v, blob, in.EncryptionContext)
 	if err != nil {
@@ -199,26 +202,37 @@ func reEncrypt(ctx context.Context, r *Region, c *Call, in *ReEncryptInput) (*Re
 	c.param("destinationKeyId", in.DestinationKeyID)
 	c.contextParam("sourceEncryptionContext", in.SourceEncryptionContext)
 	c.contextParam("destinationEncryptionContext", in.DestinationEncryptionContext)
-	source, blob, err := r.findByBlob(ctx, c, in.CiphertextBlob, in.SourceKeyID)
+	c.askCrypto(in.SourceEncryptionContext, in.SourceEncryptionAlgorithm)
+	source, blob, err := r.findByBlob(ctx, c, actionReEncryptFrom, in.CiphertextBlob, in.SourceKeyID)
 	if err != nil {
 		return nil, err
 	}
+	sourceAlias := c.takeAlias()
 	destination, err := r.find(ctx, c, in.DestinationKeyID, true)
 	if err != nil {
 		return nil, err
 	}
+	destinationAlias := c.takeAlias()
 	// Each of the two keys allows its own half; a dry run is answered after both.
+	c.request.Context.ReEncryptOnSameKey = policy.BoolOf(source.key.KeyID == destination.key.KeyID)
 	for _, half := range []struct {
-		v      *view
-		action string
-		alg    string
+		v       *view
+		action  string
+		alg     string
+		alias   string
+		keyID   string
+		context encctx.Context
 	}{
-		{source, "ReEncryptFrom", in.SourceEncryptionAlgorithm},
-		{destination, "ReEncryptTo", in.DestinationEncryptionAlgorithm},
+		{source, actionReEncryptFrom, in.SourceEncryptionAlgorithm, sourceAlias, in.SourceKeyID, in.SourceEncryptionContext},
+		{
+			destination, actionReEncryptTo, in.DestinationEncryptionAlgorithm, destinationAlias, in.DestinationKeyID,
+			in.DestinationEncryptionContext,
+		},
 	} {
-		c.resource(half.v.arn, half.v.key.Account)
-		if err := r.allow(c, half.action, half.v.arn, half.v.policy, half.v.key.Account); err != nil {
-			return nil, err
+		c.request.Context.RequestAlias = half.alias
+		c.askCrypto(half.context, half.alg)
+		if err := r.allow(ctx, c, half.action, half.v); err != nil {
+			return nil, unnamed(err, half.keyID)
 		}
 		if err := r.usable(c, half.v, half.alg); err != nil {
 			return nil, err
@@ -244,10 +258,24 @@ func reEncrypt(ctx context.Context, r *Region, c *Call, in *ReEncryptInput) (*Re
 	}, nil
 }
 
+// askCrypto tells policies what a cryptographic operation uses. The algorithm "" is that of symmetric keys.
+func (c *Call) askCrypto(ec encctx.Context, algorithm string) {
+	if algorithm == "" {
+		algorithm = AlgorithmSymmetric
+	}
+	c.request.Context.EncryptionContext, c.request.Context.EncryptionAlgorithm = ec, algorithm
+}
+
+// takeAlias returns the alias by which the key that was found last was named, and forgets it.
+func (c *Call) takeAlias() string {
+	alias := c.request.Context.RequestAlias
+	c.request.Context.RequestAlias = ""
+	return alias
+}
+
 // admitCrypto admits a cryptographic operation and checks that key and algorithm fit it.
 func (r *Region) admitCrypto(ctx context.Context, c *Call, v *view, algorithm string) error {
-	c.resource(v.arn, v.key.Account)
-	if err := r.allow(c, c.op.Name, v.arn, v.policy, v.key.Account); err != nil {
+	if err := r.allow(ctx, c, c.op.Action, v); err != nil {
 		return err
 	}
 	if err := r.usable(c, v, algorithm); err != nil {
@@ -271,12 +299,18 @@ func (r *Region) usable(c *Call, v *view, algorithm string) error {
 }
 
 // findByBlob finds the key that a ciphertext names. If the request names a key too, it must be the same one.
-func (r *Region) findByBlob(ctx context.Context, c *Call, raw []byte, keyID string) (*view, ciphertext.Blob, error) {
+func (r *Region) findByBlob(ctx context.Context, c *Call, action string, raw []byte, keyID string) (*view, ciphertext.Blob, error) {
 	blob, parseErr := ciphertext.Parse(raw)
 	if keyID != "" {
 		v, err := r.find(ctx, c, keyID, true)
 		if err != nil {
 			return nil, blob, err
+		}
+		if v.key.Account != c.caller.Account {
+			// Whether there is such a key is told only to whom it is open.
+			if err := r.allow(ctx, c, action, v); err != nil {
+				return nil, blob, err
+			}
 		}
 		if parseErr != nil {
 			c.resource(v.arn, v.key.Account)
@@ -296,11 +330,26 @@ func (r *Region) findByBlob(ctx context.Context, c *Call, raw []byte, keyID stri
 	if err != nil {
 		return nil, blob, err
 	}
-	if v == nil || v.key.Account != c.caller.Account {
-		return nil, blob, Errorf(CodeAccessDenied, "The ciphertext refers to a customer master key that does not exist, "+
-			"does not exist in this region, or you are not allowed to access.")
+	if v == nil {
+		return nil, blob, noCiphertextKey()
 	}
 	return v, blob, nil
+}
+
+// unnamed is the error for a caller who may not use the key of a ciphertext. If he has not named it, he learns nothing of
+// it.
+func unnamed(err error, keyID string) error {
+	if keyID == "" && errors.Is(err, &Error{Code: CodeAccessDenied}) {
+		return noCiphertextKey()
+	}
+	return err
+}
+
+// noCiphertextKey is what a caller is told who names no key and may not use the one that his ciphertext names, whether
+// there is such a key or not.
+func noCiphertextKey() *Error {
+	return Errorf(CodeAccessDenied, "The ciphertext refers to a customer master key that does not exist, does not exist in "+
+		"this region, or you are not allowed to access.")
 }
 
 func (r *Region) seal(ctx context.Context, c *Call, v *view, ec encctx.Context, plaintext []byte) (blob []byte, err error) {

@@ -88,8 +88,8 @@ func TestErrors(t *testing.T) {
 		{"CreateKey", &create{Origin: "EXTERNAL"}, "UnsupportedOperationException", "Origin EXTERNAL is not supported by this version of Antipode."},
 		{"CreateKey", &create{CustomKeyStoreID: "cks-1"}, "UnsupportedOperationException", "Custom key stores are not supported: this Region's keys are on its own HSM."},
 		{"CreateKey", &create{Policy: "{"}, "MalformedPolicyDocumentException", "*"},
-		{"CreateKey", &create{Policy: strings.Replace(policy.Default(regionstest.Account), "kms:*", "kms:Encrypt", 1)}, "UnsupportedOperationException", "*"},
-		{"CreateKey", &create{Policy: policy.Default("999988887777")}, "UnsupportedOperationException", "*"},
+		{"CreateKey", &create{Policy: strings.Replace(policy.Default(regionstest.Account), "kms:*", "kms:Encrypt", 1)}, "MalformedPolicyDocumentException", lockedOut},
+		{"CreateKey", &create{Policy: policy.Default("999988887777")}, "MalformedPolicyDocumentException", lockedOut},
 		{"CreateKey", &create{Policy: strings.Repeat(" ", policy.MaxSize) + policy.Default(regionstest.Account)}, "LimitExceededException", "*"},
 		{"CreateKey", &create{Description: strings.Repeat("é", 8193)}, "ValidationException", constraint(strings.Repeat("é", 8193), "description", "have length less than or equal to 8192")},
 		{"CreateKey", &create{Tags: tags(51)}, "TagException", "Too many tags"},
@@ -190,6 +190,12 @@ func flipByte(b []byte, at int) []byte {
 	return out
 }
 
+const (
+	noCiphertextKey = "The ciphertext refers to a customer master key that does not exist, does not exist in this region, " +
+		"or you are not allowed to access."
+	lockedOut = "The new key policy will not allow you to update the key policy in the future."
+)
+
 // Who is no administrator, or of another account, is refused every operation, by name.
 func TestDenied(t *testing.T) {
 	t.Parallel()
@@ -197,8 +203,8 @@ func TestDenied(t *testing.T) {
 	key := f.CreateKey(t, true)
 	blob := f.Encrypt(t, key.KeyID, []byte("x"))
 	regionstest.Must[struct{}](t, f, "CreateAlias", &regions.AliasInput{AliasName: "alias/a", TargetKeyID: key.KeyID})
-	bob := regionstest.Caller(regionstest.Account, "bob", bobKey, false)
-	stranger := regionstest.Caller("999988887777", "eve", aliceKey, true)
+	bob := regionstest.Caller(regionstest.Account, "bob", bobKey)
+	stranger := regionstest.Caller("999988887777", "eve", aliceKey, policy.Administrator)
 	text := func(c regions.Caller, action, resource string) string {
 		return "User: " + c.ARN + " is not authorized to perform: kms:" + action + " on resource: " + resource +
 			" because no identity-based policy allows the kms:" + action + " action"
@@ -233,17 +239,22 @@ func TestDenied(t *testing.T) {
 		wantError(t, c.op+" by bob", err, "AccessDeniedException", text(bob, c.action, resource))
 		if !c.account {
 			_, err = regionstest.Do(t.Context(), f.Region, stranger, c.op, c.in)
-			wantError(t, c.op+" by eve", err, "AccessDeniedException", text(stranger, c.action, resource))
+			wantError(t, c.op+" by eve", err, "AccessDeniedException", "User: "+stranger.ARN+" is not authorized to perform: kms:"+c.action+
+				" on resource: "+resource+" because the resource does not exist in this Region, no resource-based policies allow "+
+				"access, or a resource-based policy explicitly denies access")
 		}
 	}
 	_, err := regionstest.Do(t.Context(), f.Region, bob, "ReEncrypt", &regions.ReEncryptInput{CiphertextBlob: blob, DestinationKeyID: key.Arn})
+	wantError(t, "ReEncrypt", err, "AccessDeniedException", noCiphertextKey)
+	_, err = regionstest.Do(t.Context(), f.Region, bob, "ReEncrypt", &regions.ReEncryptInput{
+		CiphertextBlob: blob, SourceKeyID: key.Arn, DestinationKeyID: key.Arn,
+	})
 	wantError(t, "ReEncrypt", err, "AccessDeniedException", text(bob, "ReEncryptFrom", key.Arn))
 	_, err = regionstest.Do(t.Context(), f.Region, bob, "DeleteAlias", &regions.DeleteAliasInput{AliasName: "alias/a"})
 	wantError(t, "DeleteAlias", err, "AccessDeniedException", text(bob, "DeleteAlias", key.Arn))
 	// To another account a key that exists and one that doesn't look alike.
 	_, err = regionstest.Do(t.Context(), f.Region, stranger, "Decrypt", &regions.DecryptInput{CiphertextBlob: blob})
-	wantError(t, "Decrypt", err, "AccessDeniedException",
-		"The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access.")
+	wantError(t, "Decrypt", err, "AccessDeniedException", noCiphertextKey)
 	_, err = regionstest.Do(t.Context(), f.Region, stranger, "DescribeKey", &regions.DescribeKeyInput{KeyID: key.KeyID})
 	wantError(t, "DescribeKey", err, "NotFoundException",
 		"Key 'arn:aws:kms:us-east-2:999988887777:key/"+key.KeyID+"' does not exist")

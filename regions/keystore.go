@@ -21,7 +21,7 @@ func (in *KeyStoreInput) validate() error {
 func keyStoreOperation(name string) Operation {
 	return row(name, ClassManage, func(ctx context.Context, r *Region, c *Call, in *KeyStoreInput) (*struct{}, error) {
 		c.param("customKeyStoreId", in.CustomKeyStoreID)
-		if err := r.admitAccount(ctx, c, name); err != nil {
+		if err := r.admitAccount(ctx, c); err != nil {
 			return nil, err
 		}
 		return nil, noKeyStore(in.CustomKeyStoreID)
@@ -46,7 +46,7 @@ func (in *CreateCustomKeyStoreInput) validate() error {
 
 func createCustomKeyStore(ctx context.Context, r *Region, c *Call, in *CreateCustomKeyStoreInput) (*struct{}, error) {
 	c.param("customKeyStoreName", in.CustomKeyStoreName)
-	if err := r.admitAccount(ctx, c, "CreateCustomKeyStore"); err != nil {
+	if err := r.admitAccount(ctx, c); err != nil {
 		return nil, err
 	}
 	return nil, Errorf(CodeUnsupportedOperation, "Custom key stores are not supported: all keys of this Region are on its "+
@@ -81,7 +81,7 @@ func (in *DescribeCustomKeyStoresInput) validate() error {
 }
 
 func describeCustomKeyStores(ctx context.Context, r *Region, c *Call, in *DescribeCustomKeyStoresInput) (*DescribeCustomKeyStoresOutput, error) {
-	if err := r.admitAccount(ctx, c, "DescribeCustomKeyStores"); err != nil {
+	if err := r.admitAccount(ctx, c); err != nil {
 		return nil, err
 	}
 	if _, err := decodeMarker(in.Marker); err != nil {

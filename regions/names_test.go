@@ -142,7 +142,7 @@ func TestLists(t *testing.T) {
 		one.Aliases[0].AliasArn != "arn:aws:kms:us-east-2:111122223333:alias/005" || one.Truncated {
 		t.Errorf("aliases of one key: %+v", one)
 	}
-	stranger := regionstest.Caller("999988887777", "eve", aliceKey, true)
+	stranger := regionstest.Caller("999988887777", "eve", aliceKey, policy.Administrator)
 	theirs, err := regionstest.CallAs[regions.ListKeysOutput](t, f, stranger, "ListKeys", &regions.ListKeysInput{})
 	if err != nil || len(theirs.Keys) != 0 {
 		t.Errorf("another account lists %v, %v", theirs, err)

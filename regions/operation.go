@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"antipode/regions/policy"
 )
 
 // Class says what an operation does to the Region, and so how it is audited.
@@ -23,6 +25,8 @@ const (
 type Operation struct {
 	// Name is AWS's, "Encrypt".
 	Name string
+	// Action is what policies call it, "kms:Encrypt".
+	Action string
 	// Class says how it is audited.
 	Class Class
 	// NewInput returns a pointer to a zero input struct, whose JSON names are AWS's member names.
@@ -34,11 +38,31 @@ type Operation struct {
 // Built reports whether the operation is built; others answer UnsupportedOperationException.
 func (o Operation) Built() bool { return o.run != nil }
 
+// actionPrefix is before each operation's name in policies.
+const actionPrefix = "kms:"
+
+// Actions of policies that are no operation's name.
+const (
+	actionReEncryptFrom = actionPrefix + "ReEncryptFrom"
+	actionReEncryptTo   = actionPrefix + "ReEncryptTo"
+	actionCreateKey     = actionPrefix + "CreateKey"
+	actionTagResource   = actionPrefix + "TagResource"
+)
+
+// otherAccounts reports whether the operation may be called on keys of another account than the caller's, if policies of
+// both allow it.
+func (o Operation) otherAccounts() bool {
+	if o.Action == actionPrefix+"ReEncrypt" {
+		return policy.OpenToOtherAccounts(actionReEncryptFrom)
+	}
+	return policy.OpenToOtherAccounts(o.Action)
+}
+
 // row makes an Operation of a typed function. in is decoded by the front, out is encoded by it; a nil out is an empty
 // answer.
 func row[In, Out any](name string, class Class, fn func(ctx context.Context, r *Region, c *Call, in *In) (*Out, error)) Operation {
 	return Operation{
-		Name: name, Class: class,
+		Name: name, Action: actionPrefix + name, Class: class,
 		NewInput: func() any { return new(In) },
 		run: func(ctx context.Context, r *Region, c *Call, input any) (any, error) {
 			in, isIn := input.(*In)
@@ -96,7 +120,9 @@ var table = sync.OnceValue(func() []Operation {
 		row("GetKeyPolicy", ClassRead, getKeyPolicy),
 		row("ListAliases", ClassRead, listAliases),
 		row("ListKeys", ClassRead, listKeys),
+		row("ListKeyPolicies", ClassRead, listKeyPolicies),
 		row("ListResourceTags", ClassRead, listResourceTags),
+		row("PutKeyPolicy", ClassManage, putKeyPolicy),
 		row("ReEncrypt", ClassData, reEncrypt),
 		row("ReplicateKey", ClassManage, replicateKey),
 		row("ScheduleKeyDeletion", ClassManage, scheduleKeyDeletion),
@@ -107,7 +133,7 @@ var table = sync.OnceValue(func() []Operation {
 		row("UpdateKeyDescription", ClassManage, updateKeyDescription),
 	}
 	for _, name := range notBuilt {
-		ops = append(ops, Operation{Name: name, Class: ClassRead, NewInput: func() any { return new(struct{}) }})
+		ops = append(ops, Operation{Name: name, Action: actionPrefix + name, Class: ClassRead, NewInput: func() any { return new(struct{}) }})
 	}
 	slices.SortFunc(ops, func(a, b Operation) int {
 		if a.Name < b.Name {
@@ -123,6 +149,6 @@ var notBuilt = []string{
 	"CreateGrant", "Decapsulate", "DeleteImportedKeyMaterial", "DeriveSharedSecret", "DisableKeyRotation",
 	"EnableKeyRotation", "Encapsulate", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "GenerateMac",
 	"GetKeyLastUsage", "GetKeyRotationStatus", "GetParametersForImport", "GetPublicKey", "ImportKeyMaterial",
-	"ListGrants", "ListKeyPolicies", "ListKeyRotations", "ListRetirableGrants", "PutKeyPolicy", "RetireGrant",
+	"ListGrants", "ListKeyRotations", "ListRetirableGrants", "RetireGrant",
 	"RevokeGrant", "RotateKeyOnDemand", "Sign", "UpdatePrimaryRegion", "Verify", "VerifyMac",
 }

@@ -17,7 +17,6 @@ import (
 	"antipode/regions/ciphertext"
 	"antipode/regions/identity"
 	"antipode/regions/keyring"
-	"antipode/regions/policy"
 	"antipode/regions/roster"
 )
 
@@ -58,8 +57,6 @@ type Region struct {
 	recovery   atomic.Pointer[Recovery]
 	waits      atomic.Pointer[waits]
 	replicator Replicator
-	// administrator is the identity policy of a caller who is one.
-	administrator *policy.Document
 
 	// deletion lets one round of deletions run at a time; undone are the materials of deleted keys of which a copy may be
 	// on the token still, by the key's record.
@@ -174,9 +171,6 @@ func Open(ctx context.Context, cfg Config) (_ *Region, err error) {
 	}()
 	r := &Region{cfg: cfg, ring: ring, undone: map[RecordKey][]MaterialRecord{}}
 	r.views = newViews(r)
-	if r.administrator, err = policy.ParseIdentityPolicy(policy.Administrator); err != nil {
-		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
-	}
 	if r.sealer, err = ciphertext.New(cfg.Token, cfg.Random, cfg.Steady, ciphertext.Limits{}); err != nil {
 		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"antipode/hsmbackend"
 	"antipode/regions/arn"
+	"antipode/regions/identity"
 	"antipode/regions/keyring"
 	"antipode/regions/policy"
 )
@@ -50,12 +51,12 @@ func (r *Region) CheckReplica(ctx context.Context, p Replica) error {
 	if err := validateTags(p.Tags); err != nil {
 		return err
 	}
-	if _, err := checkPolicy(p.Policy, p.Account); err != nil {
+	if _, err := r.checkPolicy(ctx, p.Policy, p.Account); err != nil {
 		return err
 	}
-	actions := []string{"CreateKey"}
+	actions := []string{actionCreateKey}
 	if len(p.Tags) > 0 {
-		actions = append(actions, "TagResource")
+		actions = append(actions, actionTagResource)
 	}
 	if err := r.mayCreate(ctx, p, actions); err != nil {
 		return err
@@ -98,19 +99,25 @@ func hasKeyType(c hsmbackend.Capabilities, kt hsmbackend.KeyType) bool {
 	return false
 }
 
-// mayCreate asks this Region's own identities about the principal of another Region's caller.
+// mayCreate asks this Region's own identities about the principal of another Region's caller. What temporary credentials
+// were narrowed to there, the other Region has asked itself.
 func (r *Region) mayCreate(ctx context.Context, p Replica, actions []string) error {
-	var u UserRecord
-	err := r.cfg.Store.View(ctx, func(rd Reader) (err error) {
-		u, err = r.userByARN(ctx, rd, p.Principal)
-		return err
-	})
-	if err != nil && !errors.Is(err, ErrNoRecord) {
+	c := &Call{caller: Caller{ARN: p.Principal, Account: p.Account}}
+	known, err := r.directory.Named(ctx, p.Principal)
+	switch {
+	case errors.Is(err, identity.ErrUnknownKey), err == nil && known.Account != p.Account:
+		return denied(c, actions[0], "*", p.Account, policy.Decision{Reason: policy.NoIdentityPolicy})
+	case err != nil:
 		return err
 	}
+	c.caller = CallerOf(known)
+	c.request = r.newRequest(&c.caller)
+	a := &c.request.Context
+	a.KeySpec, a.KeyUsage, a.KeyOrigin, a.MultiRegion = p.Spec, p.Usage, p.Origin, policy.True
+	a.MultiRegionKeyType, a.RequestTags = keyTypeReplica, policyTags(p.Tags)
 	for _, action := range actions {
-		if err != nil || u.User.Account != p.Account || !u.User.Administrator() {
-			return denied(p.Principal, action, "*")
+		if err := r.allowOn(c, action, "*"); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"antipode/regions/awstime"
+	"antipode/regions/policy"
 	"antipode/regions/roster"
 )
 
@@ -52,8 +53,9 @@ func replicateKey(ctx context.Context, r *Region, c *Call, in *ReplicateKeyInput
 	if err != nil {
 		return nil, err
 	}
-	c.resource(v.arn, v.key.Account)
-	if err := r.allow(c, c.op.Name, v.arn, v.policy, v.key.Account); err != nil {
+	c.request.Context.ReplicaRegion, c.request.Context.RequestTags = in.ReplicaRegion, policyTags(in.Tags)
+	c.request.Context.BypassLockoutCheck = policy.BoolOf(in.BypassPolicyLockoutSafetyCheck)
+	if err := r.allow(ctx, c, c.op.Action, v); err != nil {
 		return nil, err
 	}
 	if v.shared == nil || v.shared.Primary != r.cfg.Name {
@@ -63,7 +65,7 @@ func replicateKey(ctx context.Context, r *Region, c *Call, in *ReplicateKeyInput
 	if r.Recovering() {
 		return nil, errRecovering(r.cfg.Name)
 	}
-	document, err := checkPolicy(in.Policy, v.key.Account)
+	document, err := r.checkPolicy(ctx, in.Policy, v.key.Account)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"antipode/regions"
+	"antipode/regions/policy"
 	"antipode/regions/regionstest"
 )
 
@@ -43,6 +44,8 @@ EnableKey                               ok ok 3  3  5  ok 14 15
 ReplicateKey                            ok 1  3  3  5  11 14 15
 ScheduleKeyDeletion                     ok ok 3  3  ok ok ok 15
 UpdateAlias                             ok ok 3  3  ok ok ok ok
+ListKeyPolicies                         ok ok ok ok ok ok ok ok
+PutKeyPolicy                            ok ok ok ok ok ok ok ok
 ListResourceTags                        ok ok ok ok ok ok ok ok
 TagResource                             ok ok 3  3  ok ok ok ok
 UntagResource                           ok ok 3  3  ok ok ok ok
@@ -100,9 +103,13 @@ func TestStateTable(t *testing.T) {
 		"ReplicateKey":        func() any { return &regions.ReplicateKeyInput{KeyID: key.KeyID, ReplicaRegion: "eu-west-1"} },
 		"ScheduleKeyDeletion": func() any { return &regions.ScheduleKeyDeletionInput{KeyID: key.KeyID} },
 		"UpdateAlias":         func() any { return &regions.AliasInput{AliasName: "alias/idle", TargetKeyID: key.KeyID} },
-		"ListResourceTags":    func() any { return &regions.ListResourceTagsInput{KeyID: key.KeyID} },
-		"TagResource":         func() any { return &regions.TagResourceInput{KeyID: key.KeyID, Tags: []regions.Tag{{TagKey: "a"}}} },
-		"UntagResource":       func() any { return &regions.UntagResourceInput{KeyID: key.KeyID, TagKeys: []string{"a"}} },
+		"ListKeyPolicies":     func() any { return &regions.ListKeyPoliciesInput{KeyID: key.KeyID} },
+		"PutKeyPolicy": func() any {
+			return &regions.PutKeyPolicyInput{KeyID: key.KeyID, Policy: policy.Default(regionstest.Account)}
+		},
+		"ListResourceTags": func() any { return &regions.ListResourceTagsInput{KeyID: key.KeyID} },
+		"TagResource":      func() any { return &regions.TagResourceInput{KeyID: key.KeyID, Tags: []regions.Tag{{TagKey: "a"}}} },
+		"UntagResource":    func() any { return &regions.UntagResourceInput{KeyID: key.KeyID, TagKeys: []string{"a"}} },
 		"UpdateKeyDescription": func() any {
 			text := "d"
 			return &regions.UpdateKeyDescriptionInput{KeyID: key.KeyID, Description: &text}

@@ -5,10 +5,21 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"antipode/regions/policy"
 )
 
 // maxTags is how many tags a key may have (AWS: "Each resource can have up to 50 user created tags").
 const maxTags = 50
+
+// policyTags are tags as conditions of policies ask for them.
+func policyTags(tags []Tag) []policy.Tag {
+	var out []policy.Tag
+	for _, t := range tags {
+		out = append(out, policy.Tag{Key: t.TagKey, Value: t.TagValue})
+	}
+	return out
+}
 
 // TagResourceInput is the request of TagResource.
 type TagResourceInput struct {
@@ -34,6 +45,7 @@ func tagResource(ctx context.Context, r *Region, c *Call, in *TagResourceInput) 
 		tags[t.TagKey] = t.TagValue
 	}
 	c.event.RequestParameters.Map("tags", tags)
+	c.request.Context.RequestTags = policyTags(in.Tags)
 	return nil, r.editTags(ctx, c, in.KeyID, func(have []Tag) ([]Tag, error) {
 		for _, t := range in.Tags {
 			i := slices.IndexFunc(have, func(o Tag) bool { return o.TagKey == t.TagKey })
@@ -75,6 +87,7 @@ func (in *UntagResourceInput) validate() error {
 func untagResource(ctx context.Context, r *Region, c *Call, in *UntagResourceInput) (*struct{}, error) {
 	c.param("keyId", in.KeyID)
 	c.event.RequestParameters.Strs("tagKeys", in.TagKeys)
+	c.request.Context.TagKeys = in.TagKeys
 	return nil, r.editTags(ctx, c, in.KeyID, func(have []Tag) ([]Tag, error) {
 		return slices.DeleteFunc(have, func(t Tag) bool { return slices.Contains(in.TagKeys, t.TagKey) }), nil
 	})

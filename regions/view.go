@@ -20,8 +20,12 @@ type view struct {
 	arn       string
 	policy    *policy.Document
 	document  string
+	grants    *policy.GrantSet
+	tags      []policy.Tag
 	shared    *keyset.State // nil for a single-Region key, and while a replica is Creating
 	materials map[string]keyring.Material
+
+	asksAliases bool // the policy asks for the names of the key's aliases
 
 	stripe     uint64
 	generation uint64
@@ -174,6 +178,8 @@ func (r *Region) loadView(ctx context.Context, rd Reader, id string) (*view, err
 	if v.policy, err = policy.ParseKeyPolicy(pol.Document); err != nil {
 		return nil, fmt.Errorf("policy of %s: %w", id, err)
 	}
+	v.asksAliases = asksAliases([]*policy.Document{v.policy})
+	v.tags = policyTags(v.key.Tags)
 	materials, err := List[MaterialRecord](ctx, rd, r.ring, Query{Kind: KindMaterial, Account: v.key.Account, ID: id})
 	if err != nil {
 		return nil, err

@@ -17,8 +17,8 @@ func TestAccessDenied(t *testing.T) {
 	regionstest.Must[struct{}](t, f.Fixture, "CreateAlias", &regions.AliasInput{AliasName: "alias/a", TargetKeyID: key.KeyID})
 	sealed := base64.StdEncoding.EncodeToString(f.Encrypt(t, key.KeyID, []byte("x")))
 	f.AddUser(t, "clerk", "AKIACCCCCCCCCCCCCCCC", nil)
-	body := `{"KeyId":"` + key.KeyID + `","TargetKeyId":"` + key.KeyID + `","DestinationKeyId":"` + key.KeyID + `","Plaintext":"eA==",` +
-		`"CiphertextBlob":"` + sealed + `","NumberOfBytes":8,"ReplicaRegion":"us-west-1","Tags":[],"TagKeys":[],"Description":"d",` +
+	body := `{"KeyId":"` + key.KeyID + `","TargetKeyId":"` + key.KeyID + `","SourceKeyId":"` + key.KeyID + `","DestinationKeyId":"` + key.KeyID + `","Plaintext":"eA==",` +
+		`"CiphertextBlob":"` + sealed + `","NumberOfBytes":8,"ReplicaRegion":"us-west-1","Tags":[],"TagKeys":[],"Description":"d","Policy":"{}",` +
 		`"AliasName":"alias/`
 	for _, op := range regions.Operations() {
 		if !op.Built() {

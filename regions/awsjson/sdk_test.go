@@ -20,6 +20,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"antipode/regions"
+	"antipode/regions/policy"
 	"antipode/regions/regionstest"
 )
 
@@ -181,6 +182,10 @@ func TestSDKAnswers(t *testing.T) {
 	sdkCall(t, r, seen, "ListAliases", c.ListAliases, &kms.ListAliasesInput{Marker: page.NextMarker})
 	sdkCall(t, r, seen, "DeleteAlias", c.DeleteAlias, &kms.DeleteAliasInput{AliasName: aws.String("alias/a")})
 	if out := sdkCall(t, r, seen, "ListKeys", c.ListKeys, &kms.ListKeysInput{}); len(out.Keys) != 1 || *out.Keys[0].KeyId != *id {
+		t.Errorf("%+v", out)
+	}
+	sdkCall(t, r, seen, "PutKeyPolicy", c.PutKeyPolicy, &kms.PutKeyPolicyInput{KeyId: id, Policy: aws.String(policy.Default(regionstest.Account))})
+	if out := sdkCall(t, r, seen, "ListKeyPolicies", c.ListKeyPolicies, &kms.ListKeyPoliciesInput{KeyId: id}); len(out.PolicyNames) != 1 {
 		t.Errorf("%+v", out)
 	}
 	sdkCall(t, r, seen, "GetKeyPolicy", c.GetKeyPolicy, &kms.GetKeyPolicyInput{KeyId: id})

@@ -23,7 +23,6 @@ type Principal struct {
 	Tags            []policy.Tag // the user's or role's, where a session's take their place
 	Policies        []*policy.Document
 	SessionPolicies []*policy.Document
-	Administrator   bool // Policies are the administrator's, and no session policy narrows them
 	AccessKeyID     string
 	Secret          Secret
 	Generation      uint64 // of the access key
@@ -43,14 +42,14 @@ func (p *Principal) hasToken(token string) bool {
 }
 
 func userPrincipal(u User) (*Principal, error) {
-	p := &Principal{Account: u.Account, Name: u.Name, ARN: u.ARN(), UserID: u.ID, Administrator: u.Administrator()}
+	p := &Principal{Account: u.Account, Name: u.Name, ARN: u.ARN(), UserID: u.ID}
 	return p, p.compile(u.Policies, u.Tags)
 }
 
 func rolePrincipal(r Role, session string) (*Principal, error) {
 	p := &Principal{
 		Account: r.Account, Name: r.Name, ARN: r.SessionARN(session), RoleARN: r.ARN(), UserID: r.ID + ":" + session,
-		Role: true, Administrator: r.Administrator(),
+		Role: true,
 	}
 	return p, p.compile(r.Policies, r.Tags)
 }
@@ -86,6 +85,5 @@ func (p *Principal) withSession(s Session, token string, tags []Tag) (*Principal
 		}
 		p.SessionPolicies = append(p.SessionPolicies, d)
 	}
-	p.Administrator = p.Administrator && len(s.Policies) == 0
 	return p, nil
 }

@@ -21,6 +21,7 @@ import (
 	"antipode/regions"
 	"antipode/regions/audit"
 	"antipode/regions/identity"
+	"antipode/regions/policy"
 	"antipode/regions/secret"
 	"antipode/regions/store"
 	"antipode/softhsm"
@@ -79,7 +80,7 @@ func Open(t testing.TB, name string, opts ...Option) *Fixture {
 		t.Fatal(err)
 	}
 	f.AddUser(t, UserName, AccessKeyID, []byte(identity.AdministratorPolicy))
-	f.Admin = Caller(Account, UserName, AccessKeyID, true)
+	f.Admin = Caller(Account, UserName, AccessKeyID, identity.AdministratorPolicy)
 	return f
 }
 
@@ -201,11 +202,19 @@ func (f *Fixture) Apply(t testing.TB, b identity.Bundle) {
 	}
 }
 
-// Caller is a caller as a front would have authenticated him.
-func Caller(account, name, accessKeyID string, administrator bool) regions.Caller {
-	return regions.Caller{
+// Caller is a user as a front would have authenticated him, with these identity policies.
+func Caller(account, name, accessKeyID string, policies ...string) regions.Caller {
+	c := regions.Caller{
 		ARN: "arn:aws:iam::" + account + ":user/" + name, Account: account, UserName: name, AccessKeyID: accessKeyID,
-		Kind: regions.PrincipalUser, Administrator: administrator, SourceIP: "192.0.2.1", UserAgent: "regionstest",
+		Kind: regions.PrincipalUser, SourceIP: "192.0.2.1", UserAgent: "regionstest",
 		RequestID: "00000000-0000-4000-8000-000000000000",
 	}
+	for _, document := range policies {
+		d, err := policy.ParseIdentityPolicy(document)
+		if err != nil {
+			d = nil // which allows nothing
+		}
+		c.Policies = append(c.Policies, d)
+	}
+	return c
 }

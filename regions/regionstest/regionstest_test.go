@@ -19,7 +19,7 @@ func TestReopen(t *testing.T) {
 		t.Errorf("decrypted %q under %s", out.Plaintext, out.KeyID)
 	}
 	p, err := f.Region.Directory().Resolve(t.Context(), regionstest.AccessKeyID, "")
-	if err != nil || p.ARN != f.Admin.ARN || !p.Administrator {
+	if err != nil || p.ARN != f.Admin.ARN || len(p.Policies) != 1 || p.Policies[0] == nil {
 		t.Errorf("the administrator is %+v, %v", p, err)
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"antipode/regions"
 	"antipode/regions/identity"
+	"antipode/regions/regionstest"
 	"antipode/regions/roster"
 )
 
@@ -173,8 +174,7 @@ func (c *clock) advance(d time.Duration) {
 
 // Caller is the administrator as a front would have authenticated him.
 func (w *World) Caller() regions.Caller {
-	return regions.Caller{
-		ARN: w.admin.ARN(), Account: w.admin.Account, UserName: w.admin.Name, AccessKeyID: "AKIAAAAAAAAAAAAAAAAA",
-		Administrator: true, RequestID: "simtest",
-	}
+	c := regionstest.Caller(w.admin.Account, w.admin.Name, "AKIAAAAAAAAAAAAAAAAA", identity.AdministratorPolicy)
+	c.RequestID = "simtest"
+	return c
 }
