@@ -197,7 +197,7 @@ func (e existence) PrincipalExists(ctx context.Context, principal string) (bool,
 		return err == nil, err
 	}
 	if account, _, name, err := identity.ParseRoleARN(principal); err == nil {
-		role, err := identitySource{e.r}.Role(ctx, account, name)
+		role, err := identitySource(e).Role(ctx, account, name)
 		if err == nil && role.ARN() == principal && !role.Deleted {
 			return true, nil
 		}
