@@ -48,8 +48,27 @@ func FuzzHandle(f *testing.F) {
 		f.Fatal(err)
 	}
 	ownBefore := b.Holds(ctx, own)
+	if _, err := a.Node.Push(ctx, ireland, simtest.Account, key); err != nil {
+		f.Fatal(err)
+	}
+	for _, m := range []wire.Message{
+		&wire.Want{Route: wire.Route{ExchangeID: [16]byte{1}, From: ohio, To: ireland}, Account: simtest.Account, KeyID: key},
+		&wire.Know{
+			Route: wire.Route{ExchangeID: [16]byte{2}, From: ohio, To: ireland}, Limit: 1, States: true,
+			Nonce: [wire.NonceSize]byte{1},
+		},
+	} {
+		data, err := wire.Sign(ctx, a.Region.Ring().RSK(), m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if _, err := w.Net.Send(ctx, ohio, ireland, data); err != nil {
+			f.Fatal(err)
+		}
+	}
 	types := []string{
 		wire.TypeOffer, wire.TypeTransfer, wire.TypeAccept, wire.TypeReceipt, wire.TypeRefusal, wire.TypeGone, wire.TypeGoneAck,
+		wire.TypeSync, wire.TypeSyncAck, wire.TypeWant, wire.TypeWantAck, wire.TypeKnow, wire.TypeKnown,
 	}
 	for i, typ := range types {
 		m := w.Net.Last(typ)
