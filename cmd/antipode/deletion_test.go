@@ -86,7 +86,7 @@ func TestKillDuringDeletion(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // when to kill
+	rng := rand.New(rand.NewPCG(seed, 1))
 	ctx, data := t.Context(), folder(t)
 	objects := func() int {
 		found, err := filepath.Glob(filepath.Join(data, east, "token", "tokens", "*", "*.object"))
