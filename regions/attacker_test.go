@@ -190,18 +190,31 @@ func TestStoreAttacker(t *testing.T) {
 		}},
 		{"domain key and sealing key swapped", atOpen, func(v *vandal) {
 			edit(v, v.get(hierarchy), func(h *regions.HierarchyRecord) {
-				h.Hierarchy.SealingKey, h.Hierarchy.DomainKeys[0].Wrapped = h.Hierarchy.DomainKeys[0].Wrapped, h.Hierarchy.SealingKey
+				k := &h.Hierarchy.Tokens[0]
+				k.SealingKey, k.DomainKeys[0].Wrapped = k.DomainKeys[0].Wrapped, k.SealingKey
 			})
 		}},
 		{"domain key and record key swapped", atOpen, func(v *vandal) {
 			edit(v, v.get(hierarchy), func(h *regions.HierarchyRecord) {
-				h.Hierarchy.RecordKey, h.Hierarchy.DomainKeys[0].Wrapped = h.Hierarchy.DomainKeys[0].Wrapped, h.Hierarchy.RecordKey
+				k := &h.Hierarchy.Tokens[0]
+				k.RecordKey, k.DomainKeys[0].Wrapped = k.DomainKeys[0].Wrapped, k.RecordKey
 			})
 		}},
 		{"RSK and audit key swapped", atOpen, func(v *vandal) {
 			edit(v, v.get(hierarchy), func(h *regions.HierarchyRecord) {
-				h.Hierarchy.RSK, h.Hierarchy.AuditKey = h.Hierarchy.AuditKey, h.Hierarchy.RSK
+				k := &h.Hierarchy.Tokens[0]
+				k.RSK, k.AuditKey = k.AuditKey, k.RSK
 			})
+		}},
+		{"a token of the attacker's in the hierarchy", atOpen, func(v *vandal) {
+			edit(v, v.get(hierarchy), func(h *regions.HierarchyRecord) {
+				k := h.Hierarchy.Tokens[0]
+				k.Serial = "0123456789abcdef"
+				h.Hierarchy.Tokens = append(h.Hierarchy.Tokens, k)
+			})
+		}},
+		{"the number of the last domain key lowered", atOpen, func(v *vandal) {
+			edit(v, v.get(hierarchy), func(h *regions.HierarchyRecord) { h.Hierarchy.Last-- })
 		}},
 		{"the audit log's head lowered", atOpen, func(v *vandal) {
 			edit(v, v.get(head), func(h *regions.AuditHead) { h.Sequence-- })
@@ -250,7 +263,8 @@ func TestStoreAttacker(t *testing.T) {
 				if err == nil {
 					t.Fatal("the Region opens")
 				}
-				if !errors.Is(err, regions.ErrForgedRecord) && !errors.Is(err, keyring.ErrRefused) && !errors.Is(err, hsmbackend.ErrObjectNotFound) {
+				if !errors.Is(err, regions.ErrForgedRecord) && !errors.Is(err, keyring.ErrRefused) && !errors.Is(err, hsmbackend.ErrObjectNotFound) &&
+					!errors.Is(err, keyring.ErrUnknownToken) {
 					t.Errorf("refused by %v", err)
 				}
 				return

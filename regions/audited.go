@@ -144,7 +144,7 @@ func (r *Region) checkCommits(ctx context.Context, head uint64) error {
 		if err != nil {
 			return err
 		}
-		if e.ErrorCode == "" && e.EventName != "BackupRegion" { // which commits nothing
+		if e.ErrorCode == "" {
 			lost = rec.Seq
 		}
 		return nil

@@ -242,16 +242,12 @@ func (r *Region) putNew(ctx context.Context, tx Tx, k Key, document string, mate
 	if err := r.checkQuota(ctx, tx, k.Account, 1); err != nil {
 		return err
 	}
-	bodies := []Body{k, PolicyRecord{Account: k.Account, KeyID: k.KeyID, Document: document}}
-	for _, m := range materials {
-		bodies = append(bodies, MaterialRecord{m})
-	}
-	for _, b := range bodies {
+	for _, b := range []Body{k, PolicyRecord{Account: k.Account, KeyID: k.KeyID, Document: document}} {
 		if err := Put(ctx, tx, r.ring, b); err != nil {
 			return err
 		}
 	}
-	return nil
+	return r.PutMaterials(ctx, tx, materials...)
 }
 
 // makeTokenKey makes material that stays on the token. Its object's name is in the store before the object is made.

@@ -41,6 +41,8 @@ const (
 	KindRoster    RecordKind = "roster"
 	KindHierarchy RecordKind = "hierarchy"
 	KindPlan      RecordKind = "hierarchy-plan"
+	KindTokenPlan RecordKind = "token-plan"
+	KindBackup    RecordKind = "backup"
 	KindTokenKey  RecordKind = "token-key"
 	KindAuditHead RecordKind = "audit-head"
 	KindSourceEx  RecordKind = "exchange-source"

@@ -46,16 +46,18 @@ type Config struct {
 
 // Region is one Region: a KMS with its own token, store, audit log and policies. It is safe for concurrent use.
 type Region struct {
-	cfg        Config
-	ring       *keyring.Ring
-	sealer     *ciphertext.Sealer
-	directory  *identity.Directory
-	sessions   *identity.SessionKeys
-	issuers    map[string]*identity.SessionKeys // by Region; see AcceptSessions
-	views      *views
-	roster     atomic.Pointer[roster.Roster]
-	recovery   atomic.Pointer[Recovery]
-	waits      atomic.Pointer[waits]
+	cfg       Config
+	ring      *keyring.Ring
+	sealer    *ciphertext.Sealer
+	directory *identity.Directory
+	sessions  *identity.SessionKeys
+	issuers   map[string]*identity.SessionKeys // by Region; see AcceptSessions
+	views     *views
+	roster    atomic.Pointer[roster.Roster]
+	recovery  atomic.Pointer[Recovery]
+	waits     atomic.Pointer[waits]
+	// keys is held while the Region's tokens, the versions of its domain key or the list of its backups change.
+	keys       chan struct{}
 	replicator Replicator
 
 	// deletion lets one round of deletions run at a time; undone are the materials of deleted keys of which a copy may be
@@ -101,7 +103,7 @@ func (h HierarchyRecord) RecordIndex() (string, int64) { return "", 0 }
 // Init makes the Region's keys on the token and records them in the store. It may be repeated after a crash, until
 // [Open] finds the Region; on a Region that is complete it changes nothing.
 func Init(ctx context.Context, name string, store Store, token hsmbackend.Token) (err error) {
-	var plan keyring.Hierarchy
+	var plan keyring.TokenKeys
 	done := false
 	err = store.View(ctx, func(rd Reader) (err error) {
 		if _, err = rd.Get(ctx, RecordKey{Kind: KindHierarchy, ID: name}); err == nil {
@@ -169,7 +171,9 @@ func Open(ctx context.Context, cfg Config) (_ *Region, err error) {
 			err = errors.Join(err, ring.Close(context.WithoutCancel(ctx)))
 		}
 	}()
-	r := &Region{cfg: cfg, ring: ring, undone: map[RecordKey][]MaterialRecord{}}
+	r := &Region{
+		cfg: cfg, ring: ring, undone: map[RecordKey][]MaterialRecord{}, keys: make(chan struct{}, 1),
+	}
 	r.views = newViews(r)
 	if r.sealer, err = ciphertext.New(cfg.Token, cfg.Random, cfg.Steady, ciphertext.Limits{}); err != nil {
 		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)

@@ -11,8 +11,8 @@ import (
 
 // The plan of a Region's keys is the one record without a MAC: it exists only before there is a record key, and names
 // objects that nobody without the PIN can make.
-func readPlan(ctx context.Context, rd Reader, name string) (keyring.Hierarchy, error) {
-	var h keyring.Hierarchy
+func readPlan(ctx context.Context, rd Reader, name string) (keyring.TokenKeys, error) {
+	var h keyring.TokenKeys
 	rec, err := rd.Get(ctx, RecordKey{Kind: KindPlan, ID: name})
 	if errors.Is(err, ErrNoRecord) {
 		return h, nil
@@ -26,7 +26,7 @@ func readPlan(ctx context.Context, rd Reader, name string) (keyring.Hierarchy, e
 	return h, nil
 }
 
-func writePlan(ctx context.Context, store Store, name string, plan keyring.Hierarchy) error {
+func writePlan(ctx context.Context, store Store, name string, plan keyring.TokenKeys) error {
 	body, err := canon.Marshal(plan)
 	if err != nil {
 		return fmt.Errorf("encode plan: %w", err)
@@ -113,4 +113,11 @@ func (r *Region) checkUncommitted(ctx context.Context, t TokenKey) error {
 		}
 		return nil
 	})
+}
+
+// CountTokens returns how many tokens hold the keys of the Region in a store that is not open as a Region. It is not
+// checked, and is for what an operator is told.
+func CountTokens(ctx context.Context, name string, store Store) (int, error) {
+	h, err := readHierarchy(ctx, store, name)
+	return len(h.Tokens), err
 }

@@ -187,14 +187,8 @@ func (r *Region) InstallReplica(ctx context.Context, tx Tx, p Replica, shared Mu
 		k.State = StateEnabled
 	}
 	k.MultiRegion, k.Current = &shared, shared.State.Current()
-	bodies := []Body{k}
-	for _, m := range materials {
-		bodies = append(bodies, MaterialRecord{m})
+	if err := Put(ctx, tx, r.ring, k); err != nil {
+		return err
 	}
-	for _, b := range bodies {
-		if err := Put(ctx, tx, r.ring, b); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.PutMaterials(ctx, tx, materials...)
 }

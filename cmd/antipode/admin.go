@@ -17,6 +17,7 @@ import (
 	"github.com/gorilla/mux"
 	"golang.org/x/sys/unix"
 
+	"antipode/regions"
 	"antipode/regions/audit"
 	"antipode/regions/canon"
 	"antipode/regions/roster"
@@ -197,11 +198,14 @@ func adminRoutes(n *node, nodes []*node) http.Handler {
 			adminAnswer(w, n, nil, fmt.Errorf("%q is not an absolute path", path))
 			return
 		}
-		err := n.asOperator(req.Context(), "BackupRegion", path, func(ctx context.Context) error {
-			return n.backup(ctx, filepath.Clean(path))
+		var made regions.Backup
+		err := n.asOperator(req.Context(), "BackupRegion", path, func(ctx context.Context) (err error) {
+			made, err = n.region.Backup(ctx, filepath.Clean(path), n.backup)
+			return err
 		})
-		adminAnswer(w, n, map[string]string{"path": path}, err)
+		adminAnswer(w, n, describeBackup(made), err)
 	}).Methods(http.MethodPost)
+	keysRoutes(r, n)
 	r.HandleFunc("/v1/recovery", func(w http.ResponseWriter, _ *http.Request) {
 		adminAnswer(w, n, describeRecovery(n), nil)
 	}).Methods(http.MethodGet)

@@ -53,21 +53,25 @@ type config struct {
 	FIPS bool `yaml:"fips"`
 	// Token is the PKCS#11 token that the Region's keys are on.
 	Token tokenConfig `yaml:"token"`
+	// FurtherTokens are other tokens that hold the Region's keys, or are to: they are opened only while `antipode
+	// domain-key new` loads a new version of the domain key into them. `antipode token add` makes a token one of the
+	// Region's. Each needs its serial.
+	FurtherTokens []tokenConfig `yaml:"further_tokens"`
 }
 
 // tokenConfig says which token to use.
 type tokenConfig struct {
 	// Module is the absolute path of the vendor's PKCS#11 library.
-	Module string `yaml:"module"`
+	Module string `yaml:"module" json:"module"`
 	// Label and Serial choose the token; at least one is needed, and each one given must match.
-	Label  string `yaml:"label"`
-	Serial string `yaml:"serial"`
+	Label  string `yaml:"label" json:"label"`
+	Serial string `yaml:"serial" json:"serial"`
 	// PINFile holds the user PIN and nothing else but a line end. Only its owner may read it (mode 0400 or 0600).
-	PINFile string `yaml:"pin_file"`
+	PINFile string `yaml:"pin_file" json:"pin_file"`
 	// Profile names what is particular to the vendor: softhsm.
-	Profile string `yaml:"profile"`
+	Profile string `yaml:"profile" json:"profile"`
 	// Env is set while the library starts, NAME=VALUE each, for instance SOFTHSM2_CONF=/etc/softhsm2.conf.
-	Env []string `yaml:"env"`
+	Env []string `yaml:"env" json:"env"`
 }
 
 // readConfig reads and checks a configuration file; all faults are told at once.
@@ -98,11 +102,15 @@ func (c config) validate() error {
 	if !roster.ValidRegion(c.Region) {
 		errs = append(errs, fmt.Errorf("region: %q is not a Region's name, like us-east-2", c.Region))
 	}
-	for _, f := range []struct{ name, path string }{
-		{"data", c.Data}, {"token.module", c.Token.Module}, {"token.pin_file", c.Token.PINFile},
-	} {
-		if !filepath.IsAbs(f.path) {
-			errs = append(errs, fmt.Errorf("%s: %q is not an absolute path", f.name, f.path))
+	if !filepath.IsAbs(c.Data) {
+		errs = append(errs, fmt.Errorf("data: %q is not an absolute path", c.Data))
+	}
+	errs = append(errs, c.Token.validate("token"))
+	for i, t := range c.FurtherTokens {
+		name := fmt.Sprintf("further_tokens[%d]", i)
+		errs = append(errs, t.validate(name))
+		if t.Serial == "" {
+			errs = append(errs, fmt.Errorf("%s: serial is needed", name))
 		}
 	}
 	if c.AuditDir != "" && !filepath.IsAbs(c.AuditDir) {
@@ -114,11 +122,22 @@ func (c config) validate() error {
 	if c.MaxKeys < 0 {
 		errs = append(errs, fmt.Errorf("max_keys: %d is negative", c.MaxKeys))
 	}
-	if c.Token.Label == "" && c.Token.Serial == "" {
-		errs = append(errs, errors.New("token: label or serial is needed"))
+	return errors.Join(errs...)
+}
+
+// validate checks one token; name is what it is called in the configuration.
+func (t tokenConfig) validate(name string) error {
+	var errs []error
+	for _, f := range []struct{ name, path string }{{"module", t.Module}, {"pin_file", t.PINFile}} {
+		if !filepath.IsAbs(f.path) {
+			errs = append(errs, fmt.Errorf("%s.%s: %q is not an absolute path", name, f.name, f.path))
+		}
 	}
-	if c.Token.Profile != "softhsm" {
-		errs = append(errs, fmt.Errorf("token.profile: %q is unknown; softhsm is built so far", c.Token.Profile))
+	if t.Label == "" && t.Serial == "" {
+		errs = append(errs, fmt.Errorf("%s: label or serial is needed", name))
+	}
+	if t.Profile != "softhsm" {
+		errs = append(errs, fmt.Errorf("%s.profile: %q is unknown; softhsm is built so far", name, t.Profile))
 	}
 	return errors.Join(errs...)
 }
@@ -182,4 +201,12 @@ func (c config) p11(log zerolog.Logger) p11.Config {
 		Module: t.Module, Label: t.Label, Serial: t.Serial, Env: t.Env, Profile: p11.SoftHSM(), ApprovedOnly: c.FIPS, Log: log,
 		PIN: func() ([]byte, error) { return readPIN(t.PINFile) },
 	}
+}
+
+// further is how a token beside the one that the Region runs on is opened: SoftHSM2 has one folder of tokens for each
+// loaded library, so it gets a library of its own.
+func (t tokenConfig) further() p11.Config {
+	c := t.p11()
+	c.PrivateCopy = t.Profile == "softhsm"
+	return c
 }

@@ -41,7 +41,8 @@ its PIN be set. It may be repeated after a failure; on a Region that is complete
 			if err != nil {
 				return err
 			}
-			if err := initRegion(cmd.Context(), cfg, log); err != nil {
+			tokens, err := initRegion(cmd.Context(), cfg, log)
+			if err != nil {
 				return fmt.Errorf("region %s: %w", cfg.Region, err)
 			}
 			if credentials != "" {
@@ -49,9 +50,12 @@ its PIN be set. It may be repeated after a failure; on a Region that is complete
 					return err
 				}
 			}
-			_, err = fmt.Fprintf(cmd.ErrOrStderr(), "region %s is ready in %s.\n"+
-				"WARNING: only this token holds the Region's domain key. If it dies, every key without a replica in another "+
-				"Region is lost. Keep replicas of the keys that matter.\n", cfg.Region, cfg.Data)
+			text := fmt.Sprintf("region %s is ready in %s.\n", cfg.Region, cfg.Data)
+			if tokens < 2 {
+				text += "WARNING: only this token holds the Region's domain key. If it dies, every key without a replica in another " +
+					"Region is lost. Give a second token the key with `antipode token add`, and keep replicas of the keys that matter.\n"
+			}
+			_, err = fmt.Fprint(cmd.ErrOrStderr(), text)
 			return err
 		},
 	}
@@ -72,34 +76,37 @@ func initAdministrator(ctx context.Context, cfg config, account, path string, lo
 	return ensureProfiles(ctx, path, []profileUser{administratorOf(account)}, []*node{n})
 }
 
-// initRegion makes what is missing. Each of its steps may be repeated.
-func initRegion(ctx context.Context, cfg config, log zerolog.Logger) (err error) {
+// initRegion makes what is missing. Each of its steps may be repeated. It returns how many tokens hold the Region's keys.
+func initRegion(ctx context.Context, cfg config, log zerolog.Logger) (tokens int, err error) {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
-		return err
+		return 0, err
 	}
 	lock, err := lockFolder(cfg.Data)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	token, err := p11.Open(ctx, cfg.p11(log))
 	if err != nil {
-		return fmt.Errorf("open token: %w", err)
+		return 0, fmt.Errorf("open token: %w", err)
 	}
 	defer func() { err = errors.Join(err, token.Close()) }()
 	db, err := openOrCreate(ctx, filepath.Join(cfg.Data, storeFile))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	if err := checkOwner(ctx, db, cfg); err != nil {
-		return err
+		return 0, err
 	}
 	durable, stepped := withSteps(db, token)
 	if err := regions.Init(ctx, cfg.Region, durable, stepped); err != nil {
-		return err
+		return 0, err
 	}
-	return ensurePeer(filepath.Join(cfg.Data, peerFile), cfg.Region)
+	if err := ensurePeer(filepath.Join(cfg.Data, peerFile), cfg.Region); err != nil {
+		return 0, err
+	}
+	return regions.CountTokens(ctx, cfg.Region, db)
 }
 
 // checkOwner refuses a data folder in which another Region was made, or begun.

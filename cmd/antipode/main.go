@@ -35,7 +35,8 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(devCommand(), initCommand(), serveCommand(), regionCommand(), identityCommand(), backupCommand(), restoreCommand())
+	cmd.AddCommand(devCommand(), initCommand(), serveCommand(), regionCommand(), identityCommand(), tokenCommand(),
+		domainKeyCommand(), backupCommand(), restoreCommand())
 	return cmd
 }
 

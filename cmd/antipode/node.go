@@ -30,6 +30,7 @@ type nodeConfig struct {
 	storage  keyring.Storage
 	maxKeys  int // of an account; 0 means the default
 	token    func(ctx context.Context) (hsmbackend.Token, error)
+	further  []tokenConfig // tokens that a new version of the domain key is loaded into
 	clock    func() time.Time
 	log      zerolog.Logger
 }
@@ -42,13 +43,15 @@ type node struct {
 	peer   *peer.Identity
 	log    zerolog.Logger
 
+	further []tokenConfig
+
 	// closers end what was opened, in reverse order.
 	closers []func() error
 }
 
 // openNode opens the Region in cfg.dir. What it opened before an error is closed again.
 func openNode(ctx context.Context, cfg nodeConfig) (n *node, err error) {
-	n = &node{name: cfg.name, log: cfg.log}
+	n = &node{name: cfg.name, log: cfg.log, further: cfg.further}
 	opened := n // n is nil when an error is returned
 	defer func() {
 		if err != nil {

@@ -62,6 +62,9 @@ func runServe(ctx context.Context, cfg config, log zerolog.Logger, ready func(ne
 	if err := enrolSelf(ctx, n, cfg.PeerEndpoint); err != nil {
 		return unlessStopped(ctx, err, log)
 	}
+	if err := warnOneToken(ctx, n); err != nil {
+		return unlessStopped(ctx, err, log)
+	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.PeerListen)
 	if err != nil {
 		return fmt.Errorf("peer_listen: %w", err)
@@ -88,6 +91,7 @@ func runServe(ctx context.Context, cfg config, log zerolog.Logger, ready func(ne
 func (c config) node(log zerolog.Logger) nodeConfig {
 	return nodeConfig{
 		dir: c.Data, name: c.Region, auditDir: c.AuditDir, storage: c.storage(), maxKeys: c.MaxKeys, clock: time.Now, log: log,
+		further: c.FurtherTokens,
 		token: func(ctx context.Context) (hsmbackend.Token, error) {
 			return p11.Open(ctx, c.p11(log))
 		},
@@ -98,7 +102,11 @@ func (c config) node(log zerolog.Logger) nodeConfig {
 func enrolSelf(ctx context.Context, n *node, endpoint string) error {
 	e, err := n.region.Roster().Entry(n.name)
 	if errors.Is(err, roster.ErrUnknownRegion) {
-		return n.region.Enrol(ctx, selfEntry(n, endpoint))
+		keys, err := n.region.SigningKeys(ctx)
+		if err != nil {
+			return err
+		}
+		return n.region.Enrol(ctx, selfEntry(n, endpoint, keys...))
 	}
 	if err != nil {
 		return err
@@ -115,9 +123,23 @@ func enrolSelf(ctx context.Context, n *node, endpoint string) error {
 	return n.region.Enrol(ctx, e)
 }
 
-func selfEntry(n *node, endpoint string) roster.Entry {
-	return roster.Entry{
-		Region: n.name, Version: 1, Endpoint: endpoint, TLSKey: n.peer.Pin(), Limits: defaultLimits(),
-		RSKs: []roster.RSK{{SPKI: n.region.Ring().RSK().SPKI(), State: roster.Active, Since: 1}},
+// selfEntry is a Region's first entry of itself, with the signing keys of all of its tokens.
+func selfEntry(n *node, endpoint string, keys ...[]byte) roster.Entry {
+	e := roster.Entry{Region: n.name, Version: 1, Endpoint: endpoint, TLSKey: n.peer.Pin(), Limits: defaultLimits()}
+	for _, spki := range keys {
+		e.RSKs = append(e.RSKs, roster.RSK{SPKI: spki, State: roster.Active, Since: 1})
 	}
+	return e
+}
+
+// warnOneToken tells the operator of a Region whose keys are on one token only.
+func warnOneToken(ctx context.Context, n *node) error {
+	h, err := n.region.Hierarchy(ctx)
+	if err != nil {
+		return err
+	}
+	if len(h.Tokens) < 2 {
+		n.log.Warn().Msg("only one token holds the domain key: if it dies, every key without a replica is lost; antipode token add")
+	}
+	return nil
 }

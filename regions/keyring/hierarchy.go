@@ -4,68 +4,156 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"antipode/hsmbackend"
 )
 
-// Hierarchy is what the store keeps of a Region's own keys: the names of the token objects and the wrapped keys. It is
-// useless without the token and its PIN. CBOR.
+// Hierarchy is what the store keeps of a Region's own keys: the same keys once for each of its tokens. It is useless
+// without one of the tokens and its PIN. CBOR.
 type Hierarchy struct {
-	KEK        hsmbackend.ID `cbor:"1,keyasint"`
-	RSK        hsmbackend.ID `cbor:"2,keyasint"`
-	AuditKey   hsmbackend.ID `cbor:"3,keyasint"`
-	DomainKeys []DomainKey   `cbor:"4,keyasint"` // oldest first; the last one wraps
-	RecordKey  []byte        `cbor:"5,keyasint"` // wrapped under KEK, 40 bytes
-	SealingKey []byte        `cbor:"6,keyasint"` // wrapped under KEK, 40 bytes
+	// Current is the version of the domain key that wraps; every token holds it.
+	Current uint32 `cbor:"1,keyasint"`
+	// Last is the highest version that was ever made. A number is never used again.
+	Last   uint32      `cbor:"2,keyasint"`
+	Tokens []TokenKeys `cbor:"3,keyasint"` // in order of their addition
 }
 
-// DomainKey is one version of the domain key, wrapped under the KEK (40 bytes).
+// TokenKeys are the Region's keys on one token: the names of the token's own objects, and the Region's keys wrapped
+// under the token's own KEK.
+type TokenKeys struct {
+	Serial     string        `cbor:"1,keyasint"` // by which the token is found
+	Label      string        `cbor:"2,keyasint"` // for people
+	KEK        hsmbackend.ID `cbor:"3,keyasint"`
+	RSK        hsmbackend.ID `cbor:"4,keyasint"`
+	AuditKey   hsmbackend.ID `cbor:"5,keyasint"`
+	RSKPublic  []byte        `cbor:"6,keyasint"` // DER SubjectPublicKeyInfo
+	DomainKeys []DomainKey   `cbor:"7,keyasint"` // oldest first
+	RecordKey  []byte        `cbor:"8,keyasint"` // wrapped under KEK, 40 bytes
+	SealingKey []byte        `cbor:"9,keyasint"` // wrapped under KEK, 40 bytes
+}
+
+// DomainKey is one version of the domain key, wrapped under a token's KEK (40 bytes).
 type DomainKey struct {
 	Version uint32 `cbor:"1,keyasint"`
 	Wrapped []byte `cbor:"2,keyasint"`
+	// Acknowledged is when the token was proven to hold it, Unix milliseconds; 0 for what was made with the Region.
+	Acknowledged int64 `cbor:"3,keyasint"`
 }
 
-// Plan chooses the names of the token objects before any is made. The caller stores it first, so that a Create that
-// was cut off is repeated with the same names and leaves no object behind that nobody knows.
-func Plan(ctx context.Context, token hsmbackend.Random) (Hierarchy, error) {
+// Holds reports whether the token has this version of the domain key.
+func (k TokenKeys) Holds(version uint32) bool {
+	return slices.ContainsFunc(k.DomainKeys, func(d DomainKey) bool { return d.Version == version })
+}
+
+// Token returns the keys on the token with this serial number.
+func (h Hierarchy) Token(serial string) (TokenKeys, bool) {
+	at := slices.IndexFunc(h.Tokens, func(k TokenKeys) bool { return k.Serial == serial })
+	if at < 0 {
+		return TokenKeys{}, false
+	}
+	return h.Tokens[at], true
+}
+
+// Versions returns the versions of the domain key that any token holds, oldest first.
+func (h Hierarchy) Versions() []uint32 {
+	var out []uint32
+	for _, k := range h.Tokens {
+		for _, d := range k.DomainKeys {
+			out = append(out, d.Version)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Promote makes the newest version that every token holds the current one, and reports whether that is a change.
+func (h *Hierarchy) Promote() bool {
+	versions := h.Versions()
+	for i := len(versions) - 1; i >= 0 && versions[i] > h.Current; i-- {
+		if !slices.ContainsFunc(h.Tokens, func(k TokenKeys) bool { return !k.Holds(versions[i]) }) {
+			h.Current = versions[i]
+			return true
+		}
+	}
+	return false
+}
+
+// Clone returns a copy that shares nothing that is changed in place.
+func (h Hierarchy) Clone() Hierarchy {
+	h.Tokens = slices.Clone(h.Tokens)
+	for i := range h.Tokens {
+		h.Tokens[i].DomainKeys = slices.Clone(h.Tokens[i].DomainKeys)
+	}
+	return h
+}
+
+// Plan chooses the names of a token's objects before any is made. The caller stores it first, so that a Create or a
+// Prepare that was cut off is repeated with the same names and leaves no object behind that nobody knows.
+func Plan(ctx context.Context, token hsmbackend.Token) (TokenKeys, error) {
+	info := token.Info()
+	if info.Serial == "" {
+		return TokenKeys{}, fmt.Errorf("plan region keys: %w: the token has no serial number", hsmbackend.ErrUnsupported)
+	}
 	raw, err := token.Random(ctx, 48)
 	if err != nil {
-		return Hierarchy{}, fmt.Errorf("plan region keys: %w", err)
+		return TokenKeys{}, fmt.Errorf("plan region keys: %w", err)
 	}
-	var h Hierarchy
-	copy(h.KEK[:], raw[:16])
-	copy(h.RSK[:], raw[16:32])
-	copy(h.AuditKey[:], raw[32:])
-	return h, nil
+	k := TokenKeys{Serial: info.Serial, Label: info.Label}
+	copy(k.KEK[:], raw[:16])
+	copy(k.RSK[:], raw[16:32])
+	copy(k.AuditKey[:], raw[32:])
+	return k, nil
 }
 
-// Create makes what plan names and is not on the token yet, then the wrapped keys, and returns the whole hierarchy. It
-// may be repeated with the same plan until its answer is stored; label is the Region's name, for CKA_LABEL.
-func Create(ctx context.Context, token hsmbackend.Token, plan Hierarchy, label string) (Hierarchy, error) {
-	kek, err := ensureKEK(ctx, token, plan.KEK, label)
-	if err != nil {
-		return Hierarchy{}, err
+// Prepare makes what plan names and is not on the token yet, and returns plan with the public half of its RSK. It may be
+// repeated with the same plan; label is the Region's name, for CKA_LABEL.
+func Prepare(ctx context.Context, token hsmbackend.Token, plan TokenKeys, label string) (TokenKeys, error) {
+	if serial := token.Info().Serial; serial != plan.Serial {
+		return plan, fmt.Errorf("%w: the keys were planned for token %q, this is %q", ErrUnknownToken, plan.Serial, serial)
+	}
+	if _, err := ensureKEK(ctx, token, plan.KEK, label); err != nil {
+		return plan, err
 	}
 	for _, pair := range []struct {
 		id   hsmbackend.ID
 		name string
 	}{{plan.RSK, "rsk"}, {plan.AuditKey, "audit"}} {
 		if err := ensureSigner(ctx, token, pair.id, "antipode/"+label+"/"+pair.name); err != nil {
-			return Hierarchy{}, err
+			return plan, err
 		}
 	}
-	domain, err := makeWrapped(ctx, token, kek, hsmbackend.AES256, hsmbackend.MechAESKWP)
+	rsk, err := newSigner(ctx, token, plan.RSK)
 	if err != nil {
-		return Hierarchy{}, fmt.Errorf("make domain key: %w", err)
+		return plan, fmt.Errorf("find replication signing key: %w", err)
 	}
-	plan.DomainKeys = []DomainKey{{Version: 1, Wrapped: domain}}
-	if plan.RecordKey, err = makeWrapped(ctx, token, kek, hsmbackend.HMACSHA256, hsmbackend.MechHMACSHA256); err != nil {
-		return Hierarchy{}, fmt.Errorf("make record key: %w", err)
-	}
-	if plan.SealingKey, err = makeWrapped(ctx, token, kek, hsmbackend.AES256, hsmbackend.MechAESECB); err != nil {
-		return Hierarchy{}, fmt.Errorf("make sealing key: %w", err)
-	}
+	plan.RSKPublic = rsk.SPKI()
 	return plan, nil
+}
+
+// Create prepares the Region's first token and makes the wrapped keys on it. It may be repeated with the same plan until
+// its answer is stored.
+func Create(ctx context.Context, token hsmbackend.Token, plan TokenKeys, label string) (Hierarchy, error) {
+	keys, err := Prepare(ctx, token, plan, label)
+	if err != nil {
+		return Hierarchy{}, err
+	}
+	kek, err := token.FindToken(ctx, hsmbackend.ClassSecret, keys.KEK)
+	if err != nil {
+		return Hierarchy{}, fmt.Errorf("find token key-encryption key %s: %w", keys.KEK, err)
+	}
+	keys.DomainKeys = []DomainKey{{Version: 1}}
+	for _, k := range []struct {
+		part Part
+		into *[]byte
+	}{
+		{DomainPart(1), &keys.DomainKeys[0].Wrapped}, {RecordPart(), &keys.RecordKey}, {SealingPart(), &keys.SealingKey},
+	} {
+		if *k.into, err = makeWrapped(ctx, token, kek, k.part); err != nil {
+			return Hierarchy{}, fmt.Errorf("make %s key: %w", k.part.Kind, err)
+		}
+	}
+	return Hierarchy{Current: 1, Last: 1, Tokens: []TokenKeys{keys}}, nil
 }
 
 func ensureKEK(ctx context.Context, token hsmbackend.Token, id hsmbackend.ID, label string) (hsmbackend.KeyRef, error) {
@@ -117,12 +205,8 @@ func ensureSigner(ctx context.Context, token hsmbackend.Token, id hsmbackend.ID,
 }
 
 // makeWrapped makes a transient key that can do nothing but be wrapped, and returns it wrapped under kek.
-func makeWrapped(ctx context.Context, token hsmbackend.Token, kek hsmbackend.KeyRef, kt hsmbackend.KeyType,
-	mech hsmbackend.Mechanism,
-) (wrapped []byte, err error) {
-	ref, err := token.GenerateKey(ctx, kt, hsmbackend.Attributes{
-		Extractable: true, Mechanisms: []hsmbackend.Mechanism{mech},
-	})
+func makeWrapped(ctx context.Context, token hsmbackend.Token, kek hsmbackend.KeyRef, part Part) (wrapped []byte, err error) {
+	ref, err := token.GenerateKey(ctx, part.keyType(), part.transient(0))
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func TestCreateCutOff(t *testing.T) {
 					t.Errorf("cut off at call %d (%s): %d token objects were made, want %d", at, op, made, tokenObjects)
 				}
 				r := openRing(t, tok, h, 1)
-				if h.KEK != plan.KEK || h.RSK != plan.RSK || h.AuditKey != plan.AuditKey {
+				if k := h.Tokens[0]; k.KEK != plan.KEK || k.RSK != plan.RSK || k.AuditKey != plan.AuditKey {
 					t.Errorf("the hierarchy has other names than the plan: %+v", h)
 				}
 				if err := r.Close(t.Context()); err != nil {
@@ -114,7 +114,7 @@ func TestOpen(t *testing.T) {
 		t.Errorf("the MAC of another record: %v", err)
 	}
 	other := softhsmtest.Open(t)
-	if _, err := keyring.Open(t.Context(), other, h, 4); !errors.Is(err, hsmbackend.ErrObjectNotFound) {
+	if _, err := keyring.Open(t.Context(), other, h, 4); !errors.Is(err, keyring.ErrUnknownToken) {
 		t.Errorf("another token opens the hierarchy: %v", err)
 	}
 	sessionObjects(t, other, 0)
@@ -140,31 +140,31 @@ func TestOpenAltered(t *testing.T) {
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	other := newHierarchy(t, tok)
-	dk := func(h *keyring.Hierarchy, wrapped []byte) {
+	other := newHierarchy(t, tok).Tokens[0]
+	dk := func(h *keyring.TokenKeys, wrapped []byte) {
 		h.DomainKeys = []keyring.DomainKey{{Version: 1, Wrapped: wrapped}}
 	}
-	original := h.DomainKeys[0].Wrapped
-	for name, alter := range map[string]func(*keyring.Hierarchy){
-		"no domain key":              func(h *keyring.Hierarchy) { h.DomainKeys = nil },
-		"domain key flipped":         func(h *keyring.Hierarchy) { dk(h, flip(original, 100)) },
-		"domain key truncated":       func(h *keyring.Hierarchy) { dk(h, original[:32]) },
-		"domain key empty":           func(h *keyring.Hierarchy) { dk(h, nil) },
-		"record key flipped":         func(h *keyring.Hierarchy) { h.RecordKey = flip(h.RecordKey, 0) },
-		"sealing key flipped":        func(h *keyring.Hierarchy) { h.SealingKey = flip(h.SealingKey, 319) },
-		"another KEK":                func(h *keyring.Hierarchy) { h.KEK = other.KEK },
-		"KEK is unknown":             func(h *keyring.Hierarchy) { h.KEK[0] ^= 1 },
-		"RSK is unknown":             func(h *keyring.Hierarchy) { h.RSK[0] ^= 1 },
-		"audit key is unknown":       func(h *keyring.Hierarchy) { h.AuditKey[0] ^= 1 },
-		"RSK is the KEK":             func(h *keyring.Hierarchy) { h.RSK = h.KEK },
-		"another Region's domain":    func(h *keyring.Hierarchy) { h.DomainKeys = other.DomainKeys },
-		"domain and record swapped":  func(h *keyring.Hierarchy) { w := h.RecordKey; h.RecordKey = original; dk(h, w) },
-		"domain and sealing swapped": func(h *keyring.Hierarchy) { w := h.SealingKey; h.SealingKey = original; dk(h, w) },
-		"record and sealing swapped": func(h *keyring.Hierarchy) { h.RecordKey, h.SealingKey = h.SealingKey, h.RecordKey },
+	original := h.Tokens[0].DomainKeys[0].Wrapped
+	for name, alter := range map[string]func(*keyring.TokenKeys){
+		"no domain key":              func(h *keyring.TokenKeys) { h.DomainKeys = nil },
+		"domain key flipped":         func(h *keyring.TokenKeys) { dk(h, flip(original, 100)) },
+		"domain key truncated":       func(h *keyring.TokenKeys) { dk(h, original[:32]) },
+		"domain key empty":           func(h *keyring.TokenKeys) { dk(h, nil) },
+		"record key flipped":         func(h *keyring.TokenKeys) { h.RecordKey = flip(h.RecordKey, 0) },
+		"sealing key flipped":        func(h *keyring.TokenKeys) { h.SealingKey = flip(h.SealingKey, 319) },
+		"another KEK":                func(h *keyring.TokenKeys) { h.KEK = other.KEK },
+		"KEK is unknown":             func(h *keyring.TokenKeys) { h.KEK[0] ^= 1 },
+		"RSK is unknown":             func(h *keyring.TokenKeys) { h.RSK[0] ^= 1 },
+		"audit key is unknown":       func(h *keyring.TokenKeys) { h.AuditKey[0] ^= 1 },
+		"RSK is the KEK":             func(h *keyring.TokenKeys) { h.RSK = h.KEK },
+		"another Region's domain":    func(h *keyring.TokenKeys) { h.DomainKeys = other.DomainKeys },
+		"domain and record swapped":  func(h *keyring.TokenKeys) { w := h.RecordKey; h.RecordKey = original; dk(h, w) },
+		"domain and sealing swapped": func(h *keyring.TokenKeys) { w := h.SealingKey; h.SealingKey = original; dk(h, w) },
+		"record and sealing swapped": func(h *keyring.TokenKeys) { h.RecordKey, h.SealingKey = h.SealingKey, h.RecordKey },
 	} {
 		t.Run(name, func(t *testing.T) {
-			altered := h
-			alter(&altered)
+			altered := h.Clone()
+			alter(&altered.Tokens[0])
 			r, err := keyring.Open(t.Context(), tok, altered, 1)
 			if err == nil {
 				macErr := r.VerifyMAC(t.Context(), []byte("record"), mac)

@@ -168,13 +168,8 @@ func (r *Ring) export(ctx context.Context, ref hsmbackend.KeyRef, m Material, wa
 	if want != "" && m.ID != want {
 		return m, fmt.Errorf("%w: material is %s, announced as %s", ErrRefused, m.ID, want)
 	}
-	m.Storage, m.WrapAlg, m.DKVersion = StorageWrapped, WrapAESKWP, r.current
-	err = r.domain[r.current].use(ctx, func(dk hsmbackend.KeyRef) error {
-		m.EKT, err = r.token.Wrap(ctx, dk, ref)
-		return err
-	})
-	if err != nil {
-		return m, fmt.Errorf("wrap key material: %w", err)
+	if m, err = r.wrapUnder(ctx, ref, m, r.currentVersion()); err != nil {
+		return m, err
 	}
 	w, err := r.Acquire(ctx, m)
 	if err != nil {
@@ -184,12 +179,29 @@ func (r *Ring) export(ctx context.Context, ref hsmbackend.KeyRef, m Material, wa
 	return m, nil
 }
 
+// wrapUnder makes the EKT of the extractable key ref under a version of the domain key.
+func (r *Ring) wrapUnder(ctx context.Context, ref hsmbackend.KeyRef, m Material, version uint32) (Material, error) {
+	key, held := r.version(version)
+	if !held {
+		return m, fmt.Errorf("%w: domain key %d is not here", ErrRefused, version)
+	}
+	m.Storage, m.WrapAlg, m.DKVersion = StorageWrapped, WrapAESKWP, version
+	err := key.use(ctx, func(dk hsmbackend.KeyRef) (err error) {
+		m.EKT, err = r.token.Wrap(ctx, dk, ref)
+		return err
+	})
+	if err != nil {
+		return m, fmt.Errorf("wrap key material: %w", err)
+	}
+	return m, nil
+}
+
 func (r *Ring) unwrapEKT(ctx context.Context, m Material, attr hsmbackend.Attributes) (ref hsmbackend.KeyRef, err error) {
 	kt, err := KeyType(m.Spec)
 	if err != nil {
 		return ref, err
 	}
-	dk, ok := r.domain[m.DKVersion]
+	dk, ok := r.version(m.DKVersion)
 	if !ok || m.WrapAlg != WrapAESKWP {
 		return ref, fmt.Errorf("%w: wrapped by %q under domain key %d, which is not here", ErrRefused, m.WrapAlg, m.DKVersion)
 	}

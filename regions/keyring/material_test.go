@@ -66,12 +66,12 @@ func TestKeyTokenRefused(t *testing.T) {
 		"last bit flipped":         func(m *keyring.Material) { m.EKT = flip(m.EKT, 319) },
 		"domain key version":       func(m *keyring.Material) { m.DKVersion = 2 },
 		"wrap algorithm":           func(m *keyring.Material) { m.WrapAlg = "AES-KW" },
-		"the record key":           func(m *keyring.Material) { m.EKT = h.RecordKey },
-		"the sealing key":          func(m *keyring.Material) { m.EKT = h.SealingKey },
-		"the domain key itself":    func(m *keyring.Material) { m.EKT = h.DomainKeys[0].Wrapped },
+		"the record key":           func(m *keyring.Material) { m.EKT = h.Tokens[0].RecordKey },
+		"the sealing key":          func(m *keyring.Material) { m.EKT = h.Tokens[0].SealingKey },
+		"the domain key itself":    func(m *keyring.Material) { m.EKT = h.Tokens[0].DomainKeys[0].Wrapped },
 		"another spec":             func(m *keyring.Material) { m.Spec = "HMAC_256" },
 		"on the token, not there":  func(m *keyring.Material) { m.Storage = keyring.StorageToken },
-		"on the token: it's a KEK": func(m *keyring.Material) { m.Storage, m.Object = keyring.StorageToken, h.KEK },
+		"on the token: it's a KEK": func(m *keyring.Material) { m.Storage, m.Object = keyring.StorageToken, h.Tokens[0].KEK },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := openRing(t, tok, h, 8)

@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"errors"
@@ -13,48 +14,60 @@ import (
 // ErrRefused is answered when what the store says of a key does not agree with what the token finds.
 var ErrRefused = errors.New("key record refused")
 
+// ErrUnknownToken is answered when the Region has no keys on the token with this serial number.
+var ErrUnknownToken = errors.New("the Region has no keys on this token")
+
 // Ring is the open key ring of one Region. It is safe for concurrent use.
 type Ring struct {
 	token   hsmbackend.Token
 	caps    hsmbackend.Capabilities
+	serial  string
 	kek     hsmbackend.KeyRef
-	domain  map[uint32]*loadedKey
-	current uint32 // version of the domain key that wraps
 	record  *loadedKey
 	sealing *loadedKey
 	rsk     *Signer
 	audit   *Signer
 	working *workingSet
+
+	follow sync.Mutex // held while the versions of the domain key change
+	mu     sync.RWMutex
+	domain map[uint32]*loadedKey
+	// current is the version of the domain key that wraps.
+	current uint32
+	gone    []*loadedKey // versions that were dropped and that the token failed to destroy
 }
 
-// Open finds and loads the Region's keys. working bounds the number of working copies held on the token (at least 1).
+// Open finds and loads the Region's keys, those that h has for this token. It returns [ErrUnknownToken] if h has none.
+// working bounds the number of working copies held on the token (at least 1).
 // The ring must be closed, unless the token is.
 func Open(ctx context.Context, token hsmbackend.Token, h Hierarchy, working int) (_ *Ring, err error) {
-	if len(h.DomainKeys) == 0 {
-		return nil, fmt.Errorf("%w: no domain key", ErrRefused)
+	serial := token.Info().Serial
+	keys, known := h.Token(serial)
+	if !known {
+		return nil, fmt.Errorf("%w: serial number %q", ErrUnknownToken, serial)
 	}
-	kek, err := token.FindToken(ctx, hsmbackend.ClassSecret, h.KEK)
+	if !keys.Holds(h.Current) {
+		return nil, fmt.Errorf("%w: no domain key %d", ErrRefused, h.Current)
+	}
+	kek, err := token.FindToken(ctx, hsmbackend.ClassSecret, keys.KEK)
 	if err != nil {
-		return nil, fmt.Errorf("find token key-encryption key %s: %w", h.KEK, err)
+		return nil, fmt.Errorf("find token key-encryption key %s: %w", keys.KEK, err)
 	}
-	r := &Ring{token: token, caps: token.Capabilities(), kek: kek, domain: map[uint32]*loadedKey{}}
+	r := &Ring{token: token, caps: token.Capabilities(), serial: serial, kek: kek, domain: map[uint32]*loadedKey{}}
 	r.working = newWorkingSet(r, max(working, 1))
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, dk := range h.DomainKeys {
-		r.domain[dk.Version] = &loadedKey{ring: r, wrapped: dk.Wrapped, keyType: hsmbackend.AES256, attr: hsmbackend.Attributes{
-			Usage:      hsmbackend.UsageWrap | hsmbackend.UsageUnwrap,
-			Mechanisms: []hsmbackend.Mechanism{hsmbackend.MechAESKWP}, UnwrapSensitive: true,
-		}}
-		r.current = dk.Version
+	for _, dk := range keys.DomainKeys {
+		r.domain[dk.Version] = r.domainKey(dk.Wrapped)
 	}
-	r.record = &loadedKey{ring: r, wrapped: h.RecordKey, keyType: hsmbackend.HMACSHA256, attr: hsmbackend.Attributes{
+	r.current = h.Current
+	r.record = &loadedKey{ring: r, wrapped: keys.RecordKey, keyType: hsmbackend.HMACSHA256, attr: hsmbackend.Attributes{
 		Usage: hsmbackend.UsageSign, Mechanisms: []hsmbackend.Mechanism{hsmbackend.MechHMACSHA256},
 	}}
-	r.sealing = &loadedKey{ring: r, wrapped: h.SealingKey, keyType: hsmbackend.AES256, attr: hsmbackend.Attributes{
+	r.sealing = &loadedKey{ring: r, wrapped: keys.SealingKey, keyType: hsmbackend.AES256, attr: hsmbackend.Attributes{
 		Usage: hsmbackend.UsageEncrypt | hsmbackend.UsageDerive, Mechanisms: keyMechanisms(r.caps),
 	}}
 	for _, k := range r.loaded() {
@@ -62,10 +75,13 @@ func Open(ctx context.Context, token hsmbackend.Token, h Hierarchy, working int)
 			return nil, fmt.Errorf("load region key: %w", err)
 		}
 	}
-	if r.rsk, err = newSigner(ctx, token, h.RSK); err != nil {
+	if r.rsk, err = newSigner(ctx, token, keys.RSK); err != nil {
 		return nil, fmt.Errorf("find replication signing key: %w", err)
 	}
-	if r.audit, err = newSigner(ctx, token, h.AuditKey); err != nil {
+	if !bytes.Equal(r.rsk.SPKI(), keys.RSKPublic) {
+		return nil, fmt.Errorf("%w: the replication signing key is not the one on record", ErrRefused)
+	}
+	if r.audit, err = newSigner(ctx, token, keys.AuditKey); err != nil {
 		return nil, fmt.Errorf("find audit key: %w", err)
 	}
 	return r, nil
@@ -85,7 +101,9 @@ func (r *Ring) Close(ctx context.Context) error {
 }
 
 func (r *Ring) loaded() []*loadedKey {
-	keys := []*loadedKey{r.record, r.sealing}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	keys := append([]*loadedKey{r.record, r.sealing}, r.gone...)
 	for _, dk := range r.domain {
 		keys = append(keys, dk)
 	}

@@ -49,7 +49,10 @@ func (db *DB) backup(ctx context.Context, path string) (err error) {
 	if err := os.Link(temp, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return errors.Join(err, os.Remove(path)) // what is reported to have failed is not there
+	}
+	return nil
 }
 
 func syncFile(path string) (err error) {
