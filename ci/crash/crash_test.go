@@ -23,6 +23,7 @@ func TestCrashPoints(t *testing.T) {
 	original := newPair(t)
 	seen := crashInit(t)
 	maps.Copy(seen, crashRecovery(t))
+	maps.Copy(seen, crashKeys(t))
 	points := map[string]int{}
 	for _, name := range []string{home, away} {
 		steps := dryRun(t, original, name)

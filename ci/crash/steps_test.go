@@ -29,6 +29,7 @@ var elsewhere = map[string]string{
 	"regions.(*Region).Excuse":          "one commit of one record, on the operator's word",
 	"regions.(*Region).enterRecovery":   "one commit of one record, found again until it is made",
 	"regions.(*Region).Run":             "keeps the audit log's head, and nothing else",
+	"regions.(*Region).removeToken":     "one commit; a repeat says that there is no such token",
 	"regions.MarkRestored":              "in a copy that is put in the store's place afterwards, or not",
 }
 
@@ -51,7 +52,7 @@ func checkCovered(t *testing.T, seen map[string]bool) {
 	}
 }
 
-// commits reads the code for calls of Region.Update and of the wrapper Node.save, and returns the functions that
+// commits reads the code for calls of Region.Update and of the wrappers Node.save and Region.updateHierarchy, and returns the functions that
 // make them, as the runtime names them.
 func commits(t *testing.T) (out []string) {
 	t.Helper()
@@ -74,7 +75,7 @@ func commits(t *testing.T) (out []string) {
 			}
 			for _, d := range file.Decls {
 				f, isFunc := d.(*ast.FuncDecl)
-				if isFunc && f.Name.Name != "Update" && f.Name.Name != "save" && callsCommit(f) {
+				if isFunc && !isCommit(f.Name.Name) && callsCommit(f) {
 					out = append(out, runtimeName(pkg, f))
 				}
 			}
@@ -84,13 +85,18 @@ func commits(t *testing.T) (out []string) {
 	return out
 }
 
+// isCommit reports whether a function of this name is the commit itself, or passes it on for others.
+func isCommit(name string) bool {
+	return name == "Update" || name == "save" || name == "updateHierarchy"
+}
+
 func callsCommit(f *ast.FuncDecl) (found bool) {
 	ast.Inspect(f, func(n ast.Node) bool {
 		call, isCall := n.(*ast.CallExpr)
 		if !isCall {
 			return true
 		}
-		if s, isSelector := call.Fun.(*ast.SelectorExpr); isSelector && (s.Sel.Name == "Update" || s.Sel.Name == "save") {
+		if s, isSelector := call.Fun.(*ast.SelectorExpr); isSelector && isCommit(s.Sel.Name) {
 			found = true
 		}
 		return true

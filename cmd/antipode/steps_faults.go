@@ -78,7 +78,8 @@ func caller() string {
 		f, more := frames.Next()
 		name := f.Function[strings.LastIndexByte(f.Function, '/')+1:]
 		switch {
-		case strings.HasSuffix(f.File, "steps_faults.go"), name == "regions.(*Region).Update", name == "replication.(*Node).save":
+		case strings.HasSuffix(f.File, "steps_faults.go"), name == "regions.(*Region).Update", name == "replication.(*Node).save",
+			strings.HasPrefix(name, "regions.(*Region).updateHierarchy"):
 		default:
 			name, _, _ = strings.Cut(name, ".func") // a closure is its function's
 			return name
