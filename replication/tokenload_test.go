@@ -126,7 +126,8 @@ func TestGoOnWithSecondToken(t *testing.T) {
 		t.Fatalf("tokens on record: %+v", h.Tokens)
 	}
 	for _, same := range [][2][]byte{
-		{h.Tokens[0].RSKPublic, h.Tokens[1].RSKPublic}, {h.Tokens[0].RecordKey, h.Tokens[1].RecordKey},
+		{h.Tokens[0].RSKPublic, h.Tokens[1].RSKPublic},
+		{h.Tokens[0].RecordKey, h.Tokens[1].RecordKey},
 		{h.Tokens[0].SealingKey, h.Tokens[1].SealingKey},
 		{h.Tokens[0].DomainKeys[0].Wrapped, h.Tokens[1].DomainKeys[0].Wrapped},
 	} {

@@ -83,7 +83,7 @@ func (j *keysJourney) saveAndForget() error {
 		return fmt.Errorf("backup: %w: %s", err, out)
 	}
 	if out, err := j.admin("domain-key", "destroy", "1"); err == nil || !strings.Contains(out, "backup") && !strings.Contains(out, "no such version") {
-		return fmt.Errorf("a version that a backup carries was destroyed: %v %s", err, out)
+		return fmt.Errorf("a version that a backup carries was destroyed, or refused otherwise: %s", out)
 	}
 	listed, err := j.admin("backup", "list")
 	if err != nil {
@@ -222,5 +222,4 @@ func (j *keysJourney) goOn(t *testing.T, point string) {
 		t.Errorf("%s: token remove: %v %s", point, err, out)
 	}
 	s.stop(t)
-	checkFolder(t, j.p, home, "second "+point)
 }

@@ -111,7 +111,7 @@ func keysRoutes(r *mux.Router, n *node) {
 			return nil, fmt.Errorf("%q is not a version of the domain key", text)
 		}
 		err = n.asOperator(ctx, "DestroyDomainKey", text, func(ctx context.Context) error {
-			return n.region.DestroyDomainKey(ctx, uint32(version))
+			return n.region.DestroyDomainKey(ctx, uint32(version)) //nolint:gosec // parsed as 32 bits
 		})
 		return domainKeyAnswer{Version: uint32(version)}, err
 	})
