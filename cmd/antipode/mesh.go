@@ -88,7 +88,7 @@ func connect(ctx context.Context, nodes []*node, data string) (_ *mesh, err erro
 func enrol(ctx context.Context, into, other *node) error {
 	e, err := into.region.Roster().Entry(other.name)
 	if errors.Is(err, roster.ErrUnknownRegion) {
-		e, err = selfEntry(other, "", other.region.Ring().RSK().SPKI()), nil
+		e, err = selfEntry(other, ""), nil
 		if err := into.region.Enrol(ctx, e); err != nil {
 			return err
 		}

@@ -123,8 +123,12 @@ func enrolSelf(ctx context.Context, n *node, endpoint string) error {
 	return n.region.Enrol(ctx, e)
 }
 
-// selfEntry is a Region's first entry of itself, with the signing keys of all of its tokens.
+// selfEntry is a Region's first entry of itself, with the signing keys of all of its tokens; without any, with that of the
+// token in use.
 func selfEntry(n *node, endpoint string, keys ...[]byte) roster.Entry {
+	if len(keys) == 0 {
+		keys = [][]byte{n.region.Ring().RSK().SPKI()}
+	}
 	e := roster.Entry{Region: n.name, Version: 1, Endpoint: endpoint, TLSKey: n.peer.Pin(), Limits: defaultLimits()}
 	for _, spki := range keys {
 		e.RSKs = append(e.RSKs, roster.RSK{SPKI: spki, State: roster.Active, Since: 1})
