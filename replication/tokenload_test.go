@@ -146,7 +146,7 @@ func TestGoOnWithSecondToken(t *testing.T) {
 	goOnWith(t, f, s)
 	opens(t, f, key, blob, "before")
 	opens(t, f, late, lateBlob, "late")
-	if p, err := f.Region.Directory().Resolve(t.Context(), regionstest.AccessKeyID); err != nil || string(p.Secret.Reveal()) != regionstest.Secret {
+	if p, err := f.Region.Directory().Resolve(t.Context(), regionstest.AccessKeyID, ""); err != nil || string(p.Secret.Reveal()) != regionstest.Secret {
 		t.Errorf("the sealed secret: %v", err)
 	}
 	made := f.CreateKey(t, false).KeyID
