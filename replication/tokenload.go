@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"antipode/hsmbackend"
 	"antipode/regions/canon"
@@ -66,6 +67,12 @@ func (l TokenLoader) LoadToken(ctx context.Context, region string, from *keyring
 	return keys, nil
 }
 
+// agreements returns the suites in which two tokens agree on a wrapping key, strongest first. Those that send it are not
+// used here: a wrapping key that was extractable would open the domain key.
+func agreements(token hsmbackend.Describer) []wire.Suite {
+	return slices.DeleteFunc(Suites(token.Capabilities()), wire.Suite.RSA)
+}
+
 // end is one of the two tokens in an exchange: its session, its ephemeral key and the point of it.
 type end struct {
 	token hsmbackend.Token
@@ -92,7 +99,7 @@ func openEnd(ctx context.Context, token hsmbackend.Token) (e end, err error) {
 func (TokenLoader) move(ctx context.Context, region string, from *keyring.Ring, to hsmbackend.Token,
 	keys keyring.TokenKeys, parts []keyring.Part, now int64,
 ) (_ keyring.TokenKeys, err error) {
-	suite, err := wire.Choose(suites(from.Token().Capabilities()), suites(to.Capabilities()), "")
+	suite, err := wire.Choose(agreements(from.Token()), agreements(to), "")
 	if err != nil {
 		return keys, err
 	}
