@@ -104,7 +104,7 @@ func (r *Region) InstallSupplied(ctx context.Context, tx Tx, s Supply, materials
 		if slices.Contains(st.Held, m.ID) {
 			continue // the key token that is here stays
 		}
-		if err := Put(ctx, tx, r.ring, MaterialRecord{m}); err != nil {
+		if err := r.PutMaterials(ctx, tx, m); err != nil {
 			return st, err
 		}
 		st.Held = append(st.Held, m.ID)
