@@ -195,18 +195,19 @@ func readPIN(path string) ([]byte, error) {
 }
 
 // p11 is how the Region's token is opened.
-func (c config) p11(log zerolog.Logger) p11.Config {
-	t := c.Token
+func (c config) p11(log zerolog.Logger) p11.Config { return c.Token.p11(c.FIPS, log) }
+
+func (t tokenConfig) p11(fips bool, log zerolog.Logger) p11.Config {
 	return p11.Config{
-		Module: t.Module, Label: t.Label, Serial: t.Serial, Env: t.Env, Profile: p11.SoftHSM(), ApprovedOnly: c.FIPS, Log: log,
+		Module: t.Module, Label: t.Label, Serial: t.Serial, Env: t.Env, Profile: p11.SoftHSM(), ApprovedOnly: fips, Log: log,
 		PIN: func() ([]byte, error) { return readPIN(t.PINFile) },
 	}
 }
 
 // further is how a token beside the one that the Region runs on is opened: SoftHSM2 has one folder of tokens for each
 // loaded library, so it gets a library of its own.
-func (t tokenConfig) further() p11.Config {
-	c := t.p11()
+func (t tokenConfig) further(fips bool, log zerolog.Logger) p11.Config {
+	c := t.p11(fips, log)
 	c.PrivateCopy = t.Profile == "softhsm"
 	return c
 }

@@ -197,9 +197,7 @@ func (n *node) openFurther(ctx context.Context, t tokenConfig) (hsmbackend.Token
 	if t.Serial == "" && t.Label == mine.Label {
 		return nil, errors.New("the token in use has this label too: the serial number is needed")
 	}
-	cfg := t.further()
-	cfg.Log = n.log
-	token, err := p11.Open(ctx, cfg)
+	token, err := p11.Open(ctx, t.further(n.fips, n.log))
 	if err != nil {
 		return nil, fmt.Errorf("open token: %w", err)
 	}

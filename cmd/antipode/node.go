@@ -31,6 +31,7 @@ type nodeConfig struct {
 	maxKeys  int // of an account; 0 means the default
 	token    func(ctx context.Context) (hsmbackend.Token, error)
 	further  []tokenConfig // tokens that a new version of the domain key is loaded into
+	fips     bool          // see config.FIPS
 	clock    func() time.Time
 	log      zerolog.Logger
 }
@@ -44,6 +45,7 @@ type node struct {
 	log    zerolog.Logger
 
 	further []tokenConfig
+	fips    bool // further tokens must be approved too
 
 	// closers end what was opened, in reverse order.
 	closers []func() error
@@ -51,7 +53,7 @@ type node struct {
 
 // openNode opens the Region in cfg.dir. What it opened before an error is closed again.
 func openNode(ctx context.Context, cfg nodeConfig) (n *node, err error) {
-	n = &node{name: cfg.name, log: cfg.log, further: cfg.further}
+	n = &node{name: cfg.name, log: cfg.log, further: cfg.further, fips: cfg.fips}
 	opened := n // n is nil when an error is returned
 	defer func() {
 		if err != nil {
