@@ -141,10 +141,8 @@ func (r *Region) mayAssume(c *Caller, role identity.Role, in AssumeRoleInput, s 
 	if err != nil {
 		return fmt.Errorf("trust policy of %s: %w", role.ARN(), err)
 	}
-	req := policy.Request{
-		Principal: c.Principal(), Resource: role.ARN(), ResourceAccount: role.Account, KeyPolicy: trust,
-		Identity: c.Policies, Session: c.SessionPolicies, Context: r.requestContext(c),
-	}
+	req := r.newRequest(c)
+	req.Resource, req.ResourceAccount, req.KeyPolicy = role.ARN(), role.Account, trust
 	other := map[string][]string{"sts:rolesessionname": {s.Name}}
 	if in.ExternalID != "" {
 		other["sts:externalid"] = []string{in.ExternalID}

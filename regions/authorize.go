@@ -7,24 +7,9 @@ import (
 	"antipode/regions/policy"
 )
 
-// principal is the caller as policies see him.
-func (c *Caller) principal() policy.Principal {
-	p := policy.Principal{
-		Type: policy.PrincipalType(c.Kind), ARN: c.ARN, RoleARN: c.RoleARN, Account: c.Account, UserName: c.UserName,
-		UserID: c.UserID, SourceIdentity: c.SourceIdentity, Tags: c.Tags, TokenIssued: c.TokenIssued,
-	}
-	if p.Type == "" {
-		p.Type = policy.User
-	}
-	if c.Session {
-		p.MultiFactor = policy.BoolOf(c.MultiFactor)
-	}
-	return p
-}
-
 // newRequest is what every decision of the call has in common: who calls, and how.
 func (r *Region) newRequest(caller *Caller) policy.Request {
-	req := policy.Request{Principal: caller.principal(), Identity: caller.Policies, Session: caller.SessionPolicies}
+	req := policy.Request{Principal: caller.Principal(), Identity: caller.Policies, Session: caller.SessionPolicies}
 	req.Context = policy.Context{
 		Time: r.Now(), SecureTransport: policy.BoolOf(caller.SecureTransport), RequestedRegion: r.cfg.Name,
 		UserAgent: caller.UserAgent, ViaAWSService: policy.False,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -129,18 +128,6 @@ func stsName(value, field string, limit int) error {
 		}
 	}
 	return nil
-}
-
-// requestContext is what conditions may ask about any call.
-func (r *Region) requestContext(c *Caller) policy.Context {
-	ip, err := netip.ParseAddr(c.SourceIP)
-	if err != nil {
-		ip = netip.Addr{} // unknown: the key is absent
-	}
-	return policy.Context{
-		Time: r.Now(), SourceIP: ip, SecureTransport: policy.BoolOf(c.SecureTransport), RequestedRegion: r.cfg.Name,
-		UserAgent: c.UserAgent,
-	}
 }
 
 // transitive are the session tags that go on to a role that the caller assumes.
