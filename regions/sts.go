@@ -10,7 +10,6 @@ import (
 
 	"antipode/regions/audit"
 	"antipode/regions/identity"
-	"antipode/regions/policy"
 )
 
 // The error codes of STS, which differ from those of KMS.
