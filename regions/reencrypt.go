@@ -114,4 +114,3 @@ func reEncrypt(ctx context.Context, r *Region, c *Call, in *ReEncryptInput) (*Re
 		SourceKeyMaterialID: blob.MaterialID(), DestinationKeyMaterialID: destination.key.Current,
 	}, nil
 }
-
