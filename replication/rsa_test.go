@@ -35,6 +35,8 @@ func TestRSA(t *testing.T) {
 	t.Run("downgrade", rsaDowngrade)
 	t.Run("minimum", rsaMinimum)
 	t.Run("one at a time", rsaOneAtATime)
+	t.Run("lost", rsaLost)
+	t.Run("supply", rsaSupply)
 }
 
 func parsed[M wire.Message](t *testing.T, message []byte) M {

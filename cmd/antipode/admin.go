@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"antipode/regions/audit"
 	"antipode/regions/canon"
 	"antipode/regions/roster"
+	"antipode/replication/wire"
 )
 
 // adminSocket is the Region's socket for its operator, in the Region's folder.
@@ -273,6 +275,10 @@ func trust(ctx context.Context, n *node, body []byte) (regionAnswer, error) {
 	}
 	if e.Removed {
 		return regionAnswer{}, errors.New("the entry says that its Region was removed; that is not for it to say. Nothing was changed")
+	}
+	// A name that nobody knows would refuse every exchange, and say so only then.
+	if least := wire.Suite(req.Limits.MinSuite); least != "" && !slices.Contains(wire.Strength(), least) {
+		return regionAnswer{}, fmt.Errorf("no key-exchange suite %.64q: the suites are %s", least, suiteNames())
 	}
 	e.Limits = req.Limits
 	n.numberEntry(&e)

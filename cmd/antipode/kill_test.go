@@ -46,6 +46,19 @@ func (p *promises) add(fn func()) {
 	fn()
 }
 
+// waitMore waits until more calls have been acknowledged than before, or a minute has passed: on a loaded machine the
+// first may take longer than any pause.
+func (p *promises) waitMore(before int) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		p.mu.Lock()
+		calls := p.calls
+		p.mu.Unlock()
+		if calls > before {
+			return
+		}
+	}
+}
+
 // work makes keys, aliases, replicas and ciphertexts until the server is gone.
 func (p *promises) work(ctx context.Context, name string, homeRegion string, home, away *kms.Client, awayRegion string) error {
 	for i := 0; ; i++ {
@@ -123,7 +136,8 @@ func TestKillWhileServing(t *testing.T) {
 			a, b := p.client(t, home), p.client(t, away)
 			wait.Go(func() { errs <- told.work(t.Context(), fmt.Sprintf("r%d", round), home, a, b, away) })
 		}
-		time.Sleep(time.Duration(100+random.IntN(900)) * time.Millisecond)
+		told.waitMore(before)
+		time.Sleep(time.Duration(random.IntN(900)) * time.Millisecond)
 		p.kill(t)
 		wait.Wait()
 		for range 2 {

@@ -16,6 +16,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
+
+	"antipode/replication/wire"
 )
 
 // regionCommand administers a Region that runs, over its admin socket.
@@ -145,9 +147,18 @@ is replicated there.`,
 	f.StringVar(&entry, "entry", "", "the other Region's entry, base64, as its 'region show' prints it (required)")
 	f.StringVar(&req.Fingerprint, "fingerprint", "", "its fingerprint, as its operator read it to you (required)")
 	f.StringSliceVar(&req.Limits.Accounts, "accounts", req.Limits.Accounts, "accounts whose keys may go there and come from there; * for all (required)")
-	f.StringVar(&req.Limits.MinSuite, "min-suite", "", "the weakest key-exchange suite to accept, empty for any")
+	f.StringVar(&req.Limits.MinSuite, "min-suite", "", "the weakest key-exchange suite to accept, of "+suiteNames()+", strongest first; empty for any")
 	f.Uint64Var(&req.Limits.MaxOpenExchanges, "max-open", req.Limits.MaxOpenExchanges, "exchanges that it may have open here")
 	return cmd
+}
+
+// suiteNames lists the key-exchange suites, strongest first.
+func suiteNames() string {
+	var names []string
+	for _, s := range wire.Strength() {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
 }
 
 func printLines(cmd *cobra.Command, lines ...string) error {

@@ -25,12 +25,13 @@ func TestTrustBelievesTheFingerprint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	limits := defaultLimits()
 	do := func() error {
 		raw, err := canon.Marshal(e)
 		if err != nil {
 			t.Fatal(err)
 		}
-		body, err := json.Marshal(trustRequest{Entry: raw, Fingerprint: fp, Limits: defaultLimits()})
+		body, err := json.Marshal(trustRequest{Entry: raw, Fingerprint: fp, Limits: limits})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,5 +54,14 @@ func TestTrustBelievesTheFingerprint(t *testing.T) {
 	}
 	if got, err := f.Region.Roster().Entry("us-west-1"); err != nil || got.Version > 10 {
 		t.Errorf("version %d, %v", got.Version, err)
+	}
+	for suite, known := range map[string]bool{"RSA4096-OAEPSHA256-AESKWP": true, "P384": false} {
+		limits.MinSuite = suite
+		if err := do(); (err == nil) != known {
+			t.Errorf("the weakest suite %q: %v", suite, err)
+		}
+	}
+	if got, err := f.Region.Roster().Entry("us-west-1"); err != nil || got.Limits.MinSuite != "RSA4096-OAEPSHA256-AESKWP" {
+		t.Errorf("the weakest suite is %q, %v", got.Limits.MinSuite, err)
 	}
 }

@@ -271,6 +271,10 @@ func hostKeysEnforced(t *testing.T, tok hsmbackend.Token) {
 	if _, _, err := tok.SealGCM(ctx, d2, [12]byte{}, []byte("x"), []byte("a")); err != nil {
 		t.Error(err)
 	}
+	d3 := must(tok.DeriveXAES(ctx, base, [12]byte{}, gcmAttributes()))(t)
+	destroy(t, tok, d3)
+	_, _, err = tok.SealGCM(ctx, d3, [12]byte{}, []byte("x"), []byte("a"))
+	wants(t, err, hsmbackend.ErrObjectNotFound, "a message key that is destroyed")
 	destroy(t, tok, base)
 	_, _, err = tok.SealGCM(ctx, d2, [12]byte{}, []byte("x"), []byte("a"))
 	wants(t, err, hsmbackend.ErrObjectNotFound, "a message key whose base key is destroyed")
