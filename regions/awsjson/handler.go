@@ -1,23 +1,18 @@
+// Package awsjson is the AWS JSON 1.1 wire of the operations of a Region: what a client sends and what it is answered.
 package awsjson
 
 import (
 	"context"
-	"fmt"
 	"net/http"
-	"runtime/debug"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 
 	"antipode/regions"
+	"antipode/regions/edge"
 	"antipode/regions/signed"
 )
-
-// callTime bounds a call from its authentication to its answer.
-const callTime = 30 * time.Second
 
 const (
 	contentType  = "application/x-amz-json-1.1"
@@ -43,27 +38,20 @@ func NewHandler(served []*regions.Region, now func() time.Time, log zerolog.Logg
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	requestID := uuid.NewString()
-	w.Header().Set("X-Amzn-Requestid", requestID)
-	defer func() {
-		// A fault of ours in one call is that call's internal error, not a dropped connection.
-		if p := recover(); p != nil {
-			h.writeError(w, requestID, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+	call := func(requestID string) (edge.Answer, error) {
+		out, err := h.serve(w, req, requestID)
+		if err != nil {
+			return edge.Answer{}, err
 		}
-	}()
-	out, err := h.serve(w, req, requestID)
-	if err != nil {
-		h.writeError(w, requestID, err)
-		return
-	}
-	body := []byte{}
-	if out != nil {
-		if body, err = Encode(out); err != nil {
-			h.writeError(w, requestID, err)
-			return
+		body := []byte{}
+		if out != nil {
+			if body, err = edge.Encode(out); err != nil {
+				return edge.Answer{}, err
+			}
 		}
+		return edge.Answer{Status: http.StatusOK, ContentType: contentType, Body: body}, nil
 	}
-	h.write(w, requestID, http.StatusOK, body)
+	edge.Serve(w, h.log, call, refusal)
 }
 
 func (h *Handler) serve(w http.ResponseWriter, req *http.Request, requestID string) (any, error) {
@@ -77,11 +65,11 @@ func (h *Handler) serve(w http.ResponseWriter, req *http.Request, requestID stri
 	}
 	input := op.NewInput()
 	if op.Built() {
-		if err := Decode(r.Body, input); err != nil {
+		if err := edge.Decode(r.Body, input); err != nil {
 			return nil, err
 		}
 	}
-	ctx, cancel := context.WithTimeout(req.Context(), callTime)
+	ctx, cancel := context.WithTimeout(req.Context(), edge.CallTime)
 	defer cancel()
 	return r.Region.Do(ctx, op, r.Caller, input)
 }
@@ -104,13 +92,4 @@ func operation(req *http.Request) (regions.Operation, error) {
 		return regions.Operation{}, unknown
 	}
 	return op, nil
-}
-
-func (h *Handler) write(w http.ResponseWriter, requestID string, status int, body []byte) {
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	if _, err := w.Write(body); err != nil {
-		h.log.Debug().Err(err).Str("request", requestID).Msg("client left before the answer")
-	}
 }

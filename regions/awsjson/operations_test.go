@@ -15,7 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"antipode/regions"
-	"antipode/regions/awsjson"
+	"antipode/regions/edge"
 )
 
 // sdkOperations are the operations of the official model, as the methods of the official client name them.
@@ -128,11 +128,11 @@ func TestSDKRequests(t *testing.T) {
 		}
 		body := snapshot(t, op.Name)
 		in := op.NewInput()
-		if err := awsjson.Decode([]byte(body), in); err != nil {
+		if err := edge.Decode([]byte(body), in); err != nil {
 			t.Errorf("%s: %v", op.Name, err)
 			continue
 		}
-		again, err := awsjson.Encode(in)
+		again, err := edge.Encode(in)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,15 +13,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"runtime/debug"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 
 	"antipode/regions"
+	"antipode/regions/edge"
 	"antipode/regions/signed"
 	"antipode/regions/sigv4"
 )
@@ -31,8 +29,6 @@ const (
 	version   = "2011-06-15"
 	namespace = "https://sts.amazonaws.com/doc/2011-06-15/"
 	formType  = "application/x-www-form-urlencoded"
-	// callTime bounds a call from its authentication to its answer.
-	callTime = 30 * time.Second
 )
 
 // Handler serves STS for one or more Regions; a request goes to the one whose name its signature is scoped to.
@@ -58,19 +54,14 @@ func IsQuery(req *http.Request) bool {
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	requestID := uuid.NewString()
-	w.Header().Set("X-Amzn-Requestid", requestID)
-	defer func() {
-		if p := recover(); p != nil {
-			h.writeError(w, requestID, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+	call := func(requestID string) (edge.Answer, error) {
+		out, err := h.serve(w, req, requestID)
+		if err != nil {
+			return edge.Answer{}, err
 		}
-	}()
-	out, err := h.serve(w, req, requestID)
-	if err != nil {
-		h.writeError(w, requestID, err)
-		return
+		return encode(http.StatusOK, out)
 	}
-	h.write(w, requestID, http.StatusOK, out)
+	edge.Serve(w, h.log, call, refusal)
 }
 
 func (h *Handler) serve(w http.ResponseWriter, req *http.Request, requestID string) (any, error) {
@@ -85,7 +76,7 @@ func (h *Handler) serve(w http.ResponseWriter, req *http.Request, requestID stri
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(req.Context(), callTime)
+	ctx, cancel := context.WithTimeout(req.Context(), edge.CallTime)
 	defer cancel()
 	return call(ctx, r, f, requestID)
 }
@@ -129,28 +120,25 @@ func describe(err error) (status int, code, message string) {
 	return http.StatusBadRequest, api.Code, api.Message
 }
 
-func (h *Handler) writeError(w http.ResponseWriter, requestID string, err error) {
+func refusal(requestID string, err error) edge.Answer {
 	var answer errorAnswer
 	status, code, message := describe(err)
 	answer.Namespace, answer.RequestID = namespace, requestID
 	answer.Error.Type, answer.Error.Code, answer.Error.Message = "Sender", code, message
 	if status == http.StatusInternalServerError {
 		answer.Error.Type = "Receiver"
-		h.log.Error().Err(err).Str("request", requestID).Msg("call failed")
 	}
-	h.write(w, requestID, status, answer)
+	a, err := encode(status, answer)
+	if err != nil { // not of a struct of strings
+		return edge.Answer{Status: http.StatusInternalServerError}
+	}
+	return a
 }
 
-func (h *Handler) write(w http.ResponseWriter, requestID string, status int, answer any) {
+func encode(status int, answer any) (edge.Answer, error) {
 	body, err := xml.Marshal(answer)
 	if err != nil {
-		h.log.Error().Err(err).Str("request", requestID).Msg("answer can't be encoded")
-		status, body = http.StatusInternalServerError, nil
+		return edge.Answer{}, fmt.Errorf("encode answer: %w", err)
 	}
-	w.Header().Set("Content-Type", "text/xml")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	if _, err := w.Write(body); err != nil { //nolint:gosec // XML, escaped by its encoder, and never a page
-		h.log.Debug().Err(err).Str("request", requestID).Msg("client left before the answer")
-	}
+	return edge.Answer{Status: status, ContentType: "text/xml", Body: body}, nil
 }

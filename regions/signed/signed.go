@@ -10,18 +10,17 @@ package signed
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
 	"net/http"
 	"time"
 
 	"antipode/regions"
+	"antipode/regions/edge"
 	"antipode/regions/identity"
 	"antipode/regions/sigv4"
 )
 
-// MaxBody is the largest request body in bytes; the largest real one is a key policy of 32 KiB in JSON.
-const MaxBody = 256 << 10
+// MaxBody is the largest body in bytes of a request that [Authenticator.Authenticate] takes.
+const MaxBody = edge.MaxBody
 
 // lookUpTime bounds the look-up of an access key, which may ask store and token.
 const lookUpTime = 30 * time.Second
@@ -56,6 +55,11 @@ func New(service string, served []*regions.Region, now func() time.Time) (*Authe
 // Authenticate reads and verifies a request. Refusals are [*sigv4.Error], and [*regions.Error]
 // for a body that is too large or can't be read; other errors are failures of the service.
 func (a *Authenticator) Authenticate(w http.ResponseWriter, req *http.Request, requestID string) (Request, error) {
+	return a.AuthenticateUpTo(w, req, requestID, MaxBody)
+}
+
+// AuthenticateUpTo is [Authenticator.Authenticate] for a request whose body may have up to limit bytes.
+func (a *Authenticator) AuthenticateUpTo(w http.ResponseWriter, req *http.Request, requestID string, limit int64) (Request, error) {
 	signature, err := sigv4.Parse(req)
 	if err != nil {
 		return Request{}, err
@@ -64,13 +68,9 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, req *http.Request, r
 	if !served {
 		return Request{}, sigv4.Refusal(sigv4.ErrRegion)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, MaxBody))
+	body, err := edge.ReadBody(w, req, limit)
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return Request{}, regions.Errorf("RequestEntityTooLargeException", "The request is larger than %d bytes.", MaxBody)
-		}
-		return Request{}, regions.Errorf(regions.CodeSerialization, "The request could not be read.")
+		return Request{}, err
 	}
 	ctx, cancel := context.WithTimeout(req.Context(), lookUpTime)
 	defer cancel()
@@ -90,15 +90,6 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, req *http.Request, r
 		return Request{}, sigv4.Refusal(sigv4.ErrTokenExpired)
 	}
 	caller := regions.CallerOf(p)
-	caller.SourceIP, caller.UserAgent, caller.RequestID = remoteIP(req), req.UserAgent(), requestID
-	caller.SecureTransport = req.TLS != nil
+	edge.Seen(&caller, req, requestID)
 	return Request{Region: region, Caller: caller, Body: body}, nil
-}
-
-func remoteIP(req *http.Request) string {
-	host, _, err := net.SplitHostPort(req.RemoteAddr)
-	if err != nil {
-		return ""
-	}
-	return host
 }

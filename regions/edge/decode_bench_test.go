@@ -1,11 +1,11 @@
-package awsjson_test
+package edge_test
 
 import (
 	"encoding/base64"
 	stdjson "encoding/json"
 	"testing"
 
-	"antipode/regions/awsjson"
+	"antipode/regions/edge"
 	"antipode/regions/encctx"
 )
 
@@ -28,7 +28,7 @@ func BenchmarkDecode(b *testing.B) {
 		b.SetBytes(int64(len(body)))
 		for b.Loop() {
 			var r encryptRequest
-			if err := awsjson.Decode(body, &r); err != nil {
+			if err := edge.Decode(body, &r); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -1,4 +1,4 @@
-package awsjson_test
+package edge_test
 
 import (
 	stdjson "encoding/json"
@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"antipode/regions/awsjson"
 	"antipode/regions/awstime"
+	"antipode/regions/edge"
 	"antipode/regions/encctx"
 	"antipode/regions/secret"
 )
@@ -128,8 +128,8 @@ func TestDecodeTexts(t *testing.T) {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
 			var into everything
-			err := awsjson.Decode([]byte(text), &into)
-			var e *awsjson.SerializationError
+			err := edge.Decode([]byte(text), &into)
+			var e *edge.SerializationError
 			if !errors.As(err, &e) {
 				t.Fatalf("got %v, %+v", err, into)
 			}
@@ -164,7 +164,7 @@ func TestDecode(t *testing.T) {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
 			var got everything
-			if err := awsjson.Decode([]byte(text), &got); err != nil {
+			if err := edge.Decode([]byte(text), &got); err != nil {
 				t.Fatal(err)
 			}
 			if !reflect.DeepEqual(got, want) {
@@ -182,7 +182,7 @@ func TestDecodeTextsHoldNoValues(t *testing.T) {
 		`{"Context":{"hunter2!":null}}`, `{"Context":{"hunter2!":1}}`, `{"Time":"hunter2!"}`, `hunter2!`,
 	} {
 		var into everything
-		if err := awsjson.Decode([]byte(text), &into); err == nil || strings.Contains(err.Error(), "hunter2") {
+		if err := edge.Decode([]byte(text), &into); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
@@ -199,17 +199,17 @@ func TestEncode(t *testing.T) {
 		Deleted awstime.Timestamp `json:"Deleted,omitzero"`
 		HTML    string            `json:"HTML"`
 	}
-	got, err := awsjson.Encode(answer{
+	got, err := edge.Encode(answer{
 		Blob: []byte{0, 255, 128}, Tags: map[string]string{"b": "2", "a": "1"}, Created: awstime.FromMillis(1599523200123), HTML: "<é&>",
 	})
 	const want = `{"Blob":"AP+A","None":[],"Tags":{"a":"1","b":"2"},"Created":1599523200.123,"HTML":"<é&>"}`
 	if err != nil || string(got) != want {
 		t.Errorf("got  %s, %v\nwant %s", got, err, want)
 	}
-	if got, err := awsjson.Encode(struct{ S secret.Bytes }{secret.Of([]byte("hunter2"))}); err == nil || strings.Contains(err.Error(), "hunter2") {
+	if got, err := edge.Encode(struct{ S secret.Bytes }{secret.Of([]byte("hunter2"))}); err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("secret: %s, %v", got, err)
 	}
-	if got, err := awsjson.Encode("\xff"); err == nil {
+	if got, err := edge.Encode("\xff"); err == nil {
 		t.Errorf("invalid UTF-8: %s", got)
 	}
 }
@@ -227,10 +227,10 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var a, b everything
-		err := awsjson.Decode(text, &a)
+		err := edge.Decode(text, &a)
 		if err != nil {
-			var e *awsjson.SerializationError
-			if !errors.As(err, &e) || e.Code != awsjson.CodeSerialization || e.Message == "" || len(e.Message) > 100 {
+			var e *edge.SerializationError
+			if !errors.As(err, &e) || e.Code != edge.CodeSerialization || e.Message == "" || len(e.Message) > 100 {
 				t.Fatalf("%v", err)
 			}
 			return
@@ -238,14 +238,14 @@ func FuzzDecode(f *testing.F) {
 		if !stdjson.Valid(text) {
 			t.Fatalf("%q is not JSON to encoding/json", text)
 		}
-		canonical, err := awsjson.Encode(a)
+		canonical, err := edge.Encode(a)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := awsjson.Decode(canonical, &b); err != nil {
+		if err := edge.Decode(canonical, &b); err != nil {
 			t.Fatalf("canonical form %s: %v", canonical, err)
 		}
-		again, err := awsjson.Encode(b)
+		again, err := edge.Encode(b)
 		if err != nil || string(again) != string(canonical) {
 			t.Errorf("%s became %s, %v", canonical, again, err)
 		}

@@ -1,5 +1,4 @@
-// Package awsjson is the AWS JSON 1.1 wire of the operations of a Region: what a client sends and what it is answered.
-package awsjson
+package edge
 
 import (
 	"errors"
