@@ -202,7 +202,9 @@ func adminRoutes(n *node, nodes []*node) http.Handler {
 		}
 		var made regions.Backup
 		err := n.asOperator(req.Context(), "BackupRegion", path, func(ctx context.Context) (err error) {
-			made, err = n.region.Backup(ctx, filepath.Clean(path), n.backup)
+			made, err = n.region.Backup(ctx, filepath.Clean(path), func(ctx context.Context, path string) error {
+				return durably("write a backup", func() error { return n.backup(ctx, path) })
+			})
 			return err
 		})
 		adminAnswer(w, n, describeBackup(made), err)

@@ -45,7 +45,7 @@ func removeUnfinished(dir string) error {
 		return err
 	}
 	for _, path := range left {
-		if err := os.RemoveAll(path); err != nil {
+		if err := durably("remove an unfinished region", func() error { return os.RemoveAll(path) }); err != nil {
 			return err
 		}
 	}
@@ -66,10 +66,12 @@ func makeRegion(ctx context.Context, dir, name string, log zerolog.Logger) (err 
 	if err := fillRegion(ctx, tmp, name, log); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, filepath.Join(dir, name)); err != nil {
-		return err
-	}
-	return syncFolder(dir)
+	return durably("put a new region in place", func() error {
+		if err := os.Rename(tmp, filepath.Join(dir, name)); err != nil {
+			return err
+		}
+		return syncFolder(dir)
+	})
 }
 
 // fillRegion makes the token, the store and the peer identity of a new Region, and closes them again.

@@ -86,6 +86,9 @@ func initRegion(ctx context.Context, cfg config, log zerolog.Logger) (tokens int
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
+	if err := finishRestore(filepath.Join(cfg.Data, storeFile)); err != nil {
+		return 0, fmt.Errorf("finish a restore that was cut off: %w", err)
+	}
 	token, err := p11.Open(ctx, cfg.p11(log))
 	if err != nil {
 		return 0, fmt.Errorf("open token: %w", err)
@@ -130,7 +133,10 @@ func checkOwner(ctx context.Context, db regions.Store, cfg config) error {
 func openOrCreate(ctx context.Context, path string) (*store.DB, error) {
 	db, err := store.Open(ctx, path)
 	if errors.Is(err, os.ErrNotExist) {
-		return store.Create(ctx, path)
+		err = durably("make the store", func() (err error) {
+			db, err = store.Create(ctx, path)
+			return err
+		})
 	}
 	return db, err
 }
@@ -148,5 +154,5 @@ func ensurePeer(path, region string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, pem)
+	return durably("write the peer identity", func() error { return writeFile(path, pem) })
 }

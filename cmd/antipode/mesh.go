@@ -7,7 +7,6 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"antipode/regions/roster"
 	"antipode/replication"
@@ -109,7 +108,7 @@ func (m *mesh) start(n *node, l net.Listener, resolve peer.Resolver) error {
 	client := peer.NewClient(n.peer, resolve, peer.Limits{})
 	m.clients = append(m.clients, client)
 	node := replication.New(replication.Config{
-		Region: n.region, Peers: client, Name: n.name, Steady: time.Now, Log: n.log,
+		Region: n.region, Peers: client, Name: n.name, Steady: steady(), Log: n.log,
 	})
 	if err := node.Recover(m.ctx); err != nil {
 		return fmt.Errorf("region %s: recover replication: %w", n.name, err)

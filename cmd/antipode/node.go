@@ -65,6 +65,9 @@ func openNode(ctx context.Context, cfg nodeConfig) (n *node, err error) {
 		return nil, err
 	}
 	n.onClose(lock.Close)
+	if err := finishRestore(filepath.Join(cfg.dir, storeFile)); err != nil {
+		return nil, fmt.Errorf("finish a restore that was cut off: %w", err)
+	}
 	token, err := cfg.token(ctx)
 	if err != nil {
 		return nil, err
@@ -93,7 +96,7 @@ func (n *node) openRegion(ctx context.Context, cfg nodeConfig, token hsmbackend.
 	if err := os.MkdirAll(filepath.Dir(cfg.auditDir), 0o700); err != nil {
 		return err
 	}
-	log, err := audit.Open(ctx, audit.Config{Dir: cfg.auditDir, Node: cfg.name, Clock: cfg.clock, Random: rand.Reader})
+	log, err := audit.Open(ctx, audit.Config{Dir: cfg.auditDir, Node: cfg.name, Clock: cfg.clock, Random: rand.Reader, Step: auditStep()})
 	if err != nil {
 		return fmt.Errorf("audit log: %w", err)
 	}
@@ -102,7 +105,7 @@ func (n *node) openRegion(ctx context.Context, cfg nodeConfig, token hsmbackend.
 	n.region, err = regions.Open(ctx, regions.Config{
 		Partition: partition, Name: cfg.name, Store: durable, Token: token, Audit: log, Storage: cfg.storage,
 		MaxKeys: cfg.maxKeys,
-		Clock:   cfg.clock, Steady: time.Now, Random: rand.Reader, Log: cfg.log,
+		Clock:   cfg.clock, Steady: steady(), Random: rand.Reader, Log: cfg.log,
 	})
 	if err != nil {
 		return err

@@ -224,5 +224,5 @@ func ensureKey(ctx context.Context, path string, u profileUser, n *node, now int
 	} else {
 		profiles = append(profiles, p)
 	}
-	return key, true, identity.WriteCredentials(path, profiles)
+	return key, true, durably("write the credentials", func() error { return identity.WriteCredentials(path, profiles) })
 }

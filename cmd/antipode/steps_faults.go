@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"runtime"
@@ -11,59 +10,79 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
-	"antipode/hsmbackend"
-	"antipode/regions"
+	"antipode/regions/audit"
 )
 
-// steps numbers the durable steps of this process, from 1, after the ready line. ANTIPODE_STEPS names a file to which
-// each is written as "number function"; ANTIPODE_CRASH ("before:7", "after:7") ends the process at one of them as
-// kill -9 does.
+// steps numbers the durable steps of this process, from 1. ANTIPODE_STEPS names a file to which each is written as
+// "number name", and, before the process ends itself, "when name". ANTIPODE_CRASH ends it at one of them as kill -9
+// does: "before:7" or "after:7" at the seventh, "before:NAME" at the first of that name, "before:NAME#2" at the second.
 type steps struct {
 	mu     sync.Mutex
 	number int
+	named  map[string]int
 	log    string
 	when   string
-	at     int
+	at     int    // by number, or
+	name   string // by name,
+	nth    int    // the nth
 }
 
 var theSteps = sync.OnceValue(func() *steps {
-	s := &steps{log: os.Getenv("ANTIPODE_STEPS")}
+	s := &steps{log: os.Getenv("ANTIPODE_STEPS"), named: map[string]int{}, nth: 1}
 	when, at, _ := strings.Cut(os.Getenv("ANTIPODE_CRASH"), ":")
 	s.when = when
-	s.at, _ = strconv.Atoi(at)
+	var err error
+	if s.at, err = strconv.Atoi(at); err != nil {
+		name, nth, counted := strings.Cut(at, "#")
+		s.name = name
+		if counted {
+			if s.nth, err = strconv.Atoi(nth); err != nil {
+				panic(err)
+			}
+		}
+	}
 	return s
 })
 
 // step does one durable step.
-func (s *steps) step(do func() error) error {
+func (s *steps) step(name string, do func() error) error {
 	s.mu.Lock()
 	s.number++
-	n := s.number
-	if s.log != "" {
-		f, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-		if err == nil {
-			_, err = fmt.Fprintf(f, "%d %s\n", n, caller())
-		}
-		if err != nil {
-			panic(err)
-		}
-		if err := f.Close(); err != nil {
-			panic(err)
-		}
+	s.named[name]++
+	here := s.number == s.at || s.name == name && s.named[name] == s.nth
+	s.note(fmt.Sprintf("%d %s\n", s.number, name))
+	if here && s.when == "before" {
+		s.die(name)
 	}
 	s.mu.Unlock()
-	if n == s.at && s.when == "before" {
-		die()
-	}
 	err := do()
-	if n == s.at && s.when == "after" {
-		die()
+	if here && s.when == "after" {
+		s.mu.Lock() // for good
+		s.die(name)
 	}
 	return err
 }
 
-func die() {
+func (s *steps) note(line string) {
+	if s.log == "" {
+		return
+	}
+	f, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, err = f.WriteString(line)
+	}
+	if err != nil {
+		panic(err)
+	}
+	if err := f.Close(); err != nil {
+		panic(err)
+	}
+}
+
+func (s *steps) die(name string) {
+	s.note(s.when + " " + name + "\n")
 	if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
 		panic(err)
 	}
@@ -78,7 +97,7 @@ func caller() string {
 		f, more := frames.Next()
 		name := f.Function[strings.LastIndexByte(f.Function, '/')+1:]
 		switch {
-		case strings.HasSuffix(f.File, "steps_faults.go"), name == "regions.(*Region).Update", name == "replication.(*Node).save",
+		case strings.Contains(f.File, "/cmd/antipode/steps_"), name == "regions.(*Region).Update", name == "replication.(*Node).save",
 			strings.HasPrefix(name, "regions.(*Region).updateHierarchy"):
 		default:
 			name, _, _ = strings.Cut(name, ".func") // a closure is its function's
@@ -90,37 +109,29 @@ func caller() string {
 	}
 }
 
-func withSteps(s regions.Store, t hsmbackend.Token) (regions.Store, hsmbackend.Token) {
-	return stepStore{s}, stepToken{t}
-}
+func durably(name string, do func() error) error { return theSteps().step(name, do) }
 
-type stepStore struct{ regions.Store }
-
-func (s stepStore) Update(ctx context.Context, fn func(regions.Tx) error) error {
-	return theSteps().step(func() error { return s.Store.Update(ctx, fn) })
-}
-
-// stepToken has a step where a token object is made or destroyed; session objects die with the process anyway.
-type stepToken struct{ hsmbackend.Token }
-
-func (t stepToken) GenerateKey(ctx context.Context, kt hsmbackend.KeyType, attr hsmbackend.Attributes) (ref hsmbackend.KeyRef, err error) {
-	if !attr.Token {
-		return t.Token.GenerateKey(ctx, kt, attr)
+func auditStep() func(audit.Kind, func() error) error {
+	return func(kind audit.Kind, write func() error) error {
+		return theSteps().step("audit "+string(kind), write)
 	}
-	err = theSteps().step(func() error {
-		ref, err = t.Token.GenerateKey(ctx, kt, attr)
-		return err
-	})
-	return ref, err
 }
 
-func (t stepToken) GenerateKeyPair(ctx context.Context, kt hsmbackend.KeyType, attr hsmbackend.Attributes) (ref hsmbackend.KeyRef, spki []byte, err error) {
-	if !attr.Token {
-		return t.Token.GenerateKeyPair(ctx, kt, attr)
+// calendar is ahead by ANTIPODE_AHEAD, a duration, so that a test need not wait for what takes days.
+func calendar() func() time.Time {
+	ahead, err := time.ParseDuration(os.Getenv("ANTIPODE_AHEAD"))
+	if err != nil {
+		return time.Now
 	}
-	err = theSteps().step(func() error {
-		ref, spki, err = t.Token.GenerateKeyPair(ctx, kt, attr)
-		return err
-	})
-	return ref, spki, err
+	return func() time.Time { return time.Now().Add(ahead) }
+}
+
+// steady runs as many times faster as ANTIPODE_HASTE says, so that a test need not wait for what lives a minute.
+func steady() func() time.Time {
+	haste, err := strconv.Atoi(os.Getenv("ANTIPODE_HASTE"))
+	if err != nil {
+		return time.Now
+	}
+	start := time.Now()
+	return func() time.Time { return start.Add(time.Since(start) * time.Duration(haste)) }
 }

@@ -44,17 +44,30 @@ func (l *Log) record(kind Kind, t Ticket, e *Event, durable bool) (uint64, error
 	if len(*buf) > MaxEventBytes {
 		return 0, fmt.Errorf("%w: %d bytes, at most %d", ErrEvent, len(*buf), MaxEventBytes)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	seq, err := l.appendEvent(kind, t.seq, *buf)
-	if err != nil {
-		return 0, err
+	if !durable {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		seq, err := l.appendEvent(kind, t.seq, *buf)
+		if err == nil {
+			l.arm()
+		}
+		return seq, err
 	}
-	if durable {
-		return seq, l.syncTo(seq)
+	var seq uint64
+	write := func() (err error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if seq, err = l.appendEvent(kind, t.seq, *buf); err != nil {
+			return err
+		}
+		return l.syncTo(seq)
 	}
-	l.arm()
-	return seq, nil
+	step := l.cfg.Step
+	if step == nil {
+		step = func(_ Kind, write func() error) error { return write() }
+	}
+	err := step(kind, write)
+	return seq, err
 }
 
 func timeOr(t, def time.Time) time.Time {

@@ -55,6 +55,9 @@ type Config struct {
 	FlushEvery time.Duration
 	// MaxFileBytes is the size at which a new file is begun; default 64 MiB. Opening a log reads its last file.
 	MaxFileBytes int64
+	// Step, unless nil, runs each write of a record that waits for the disk. It is for tests that end the process
+	// before or after one: write must be called once, and its error returned.
+	Step func(kind Kind, write func() error) error
 }
 
 func (c Config) validate() error {
