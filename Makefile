@@ -32,8 +32,9 @@ fmt: ## formats the Go files in place
 bench: build ## benchmarks
 	@BENCHTIME=$(BENCHTIME) ci/bench.sh
 
-crash: ## 1,000 replications between two Regions under random kills
+crash: ## every crash point, and 1,000 replications between two Regions under random kills
 	@ci/install.sh test
+	@ANTIPODE_EVERY_CRASH=1 ci/test.sh -v -run TestCrashPoints ./ci/crash
 	@ANTIPODE_KILL_LOOP=1000 ci/test.sh -v -run TestKillLoop ./ci/crash
 
 soak: ## every fault of an exchange, and 300 random schedules of messages, losses and restarts

@@ -10,6 +10,7 @@ shm_free_kb=$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')
 if [ "${shm_free_kb:-0}" -ge 524288 ]; then
 	scratch=$(mktemp -d /dev/shm/antipode-test.XXXXXX)
 	trap 'rm -rf "$scratch"' EXIT
+	chmod 711 "$scratch" # the tests run Regions as users of their own, whose folders in it are closed
 	# The compiler's own scratch, which is large and holds the programs to run, stays where it was.
 	export GOTMPDIR=${GOTMPDIR:-${TMPDIR:-/tmp}} TMPDIR=$scratch
 fi

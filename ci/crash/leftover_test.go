@@ -132,3 +132,16 @@ func countTokenKeys(ctx context.Context, rd regions.Reader) (n int, err error) {
 	}
 	return n, nil
 }
+
+// hasKey reports whether the store at path has a key.
+func hasKey(t *testing.T, path, id string) (found bool) {
+	t.Helper()
+	view(t, path, func(rd regions.Reader) error {
+		recs, err := rd.List(t.Context(), regions.Query{Kind: regions.KindKey})
+		for _, rec := range recs {
+			found = found || rec.ID == id
+		}
+		return err
+	})
+	return found
+}

@@ -25,6 +25,9 @@ import (
 const (
 	home = "us-east-2" // where keys are made
 	away = "us-west-1" // where they are replicated to
+
+	account = "111122223333" // of the administrator
+	nobody  = "999999999999" // an account that has no keys
 )
 
 // binary is the server with crash points, built once.
@@ -40,7 +43,11 @@ func TestMain(m *testing.M) {
 	build := exec.CommandContext(context.Background(), "go", "build", "-tags", "faults", "-o", binary, "antipode/cmd/antipode")
 	build.Stderr = os.Stderr
 	code := 1
-	if err := build.Run(); err == nil {
+	err = build.Run()
+	if err == nil {
+		err = errors.Join(os.Chmod(dir, 0o711), os.Chmod(binary, 0o755)) // for the Regions' users
+	}
+	if err == nil {
 		code = m.Run()
 	} else {
 		fmt.Fprintln(os.Stderr, err)
@@ -51,12 +58,15 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// pair is the folder of two Regions: HOME and AWAY, each with a token and a data folder, and the credentials of both.
+// pair is the folder of two Regions: HOME and AWAY, each with a folder of its own for token, data, configuration and
+// credentials. Where root runs the tests each Region has a user of its own (users_test.go).
 type pair struct {
-	dir   string
-	ports map[string]int // API
-	peers map[string]int
-	timed bool // no steps are written down
+	dir     string
+	ports   map[string]int // API
+	peers   map[string]int
+	timed   bool                         // no steps are written down
+	entries map[string]map[string]string // what `region show` said of each
+	ledger  *ledger                      // of the crash points tried, if they are counted
 }
 
 // newPair makes two Regions that trust each other, and stops them again.
@@ -67,18 +77,25 @@ func newPair(t testing.TB) *pair {
 
 func newPairIn(t testing.TB, dir string) *pair {
 	t.Helper()
-	p := &pair{dir: dir}
+	p := &pair{dir: dir, entries: map[string]map[string]string{}}
+	passable(t, dir)
 	p.choosePorts(t)
 	for _, name := range []string{home, away} {
 		if _, err := softhsm.Create(t.Context(), filepath.Join(p.dir, name, "token"), "antipode-"+name); err != nil {
 			t.Fatal(err)
 		}
 		p.configure(t, name)
-		run(t, binary, "init", "--config", p.config(name), "--credentials", filepath.Join(p.dir, "credentials"))
+		if name == away { // it gets the first one's administrator
+			run(t, "cp", p.credentials(home), p.credentials(away))
+		}
+		p.run(t, name, "init", "--config", p.config(name), "--credentials", p.credentials(name))
 	}
 	servers := []*server{p.start(t, home, ""), p.start(t, away, "")}
-	p.trust(t, home, away)
-	p.trust(t, away, home)
+	for _, name := range []string{home, away} {
+		p.learn(t, name)
+	}
+	p.trust(t, home, away, account)
+	p.trust(t, away, home, account)
 	for _, s := range servers {
 		s.stop(t)
 	}
@@ -111,6 +128,8 @@ func freePort(t testing.TB) int {
 	return addr.Port
 }
 
+func (p *pair) credentials(name string) string { return filepath.Join(p.dir, name, "credentials") }
+
 func (p *pair) config(name string) string { return filepath.Join(p.dir, name, "config.yaml") }
 
 // configure writes a Region's configuration for where its folder is now.
@@ -135,7 +154,8 @@ func (p *pair) configure(t testing.TB, name string) {
 // addresses, which the two Regions know of each other, so only one of all copies can run at a time.
 func (p *pair) copy(t testing.TB) *pair {
 	t.Helper()
-	c := &pair{dir: softhsmtest.Dir(t), ports: p.ports, peers: p.peers}
+	c := &pair{dir: softhsmtest.Dir(t), ports: p.ports, peers: p.peers, entries: p.entries, ledger: p.ledger}
+	passable(t, c.dir)
 	run(t, "cp", "-a", p.dir+"/.", c.dir)
 	for _, name := range []string{home, away} {
 		c.configure(t, name)
@@ -143,15 +163,27 @@ func (p *pair) copy(t testing.TB) *pair {
 	return c
 }
 
-func (p *pair) trust(t testing.TB, into, other string) {
+// learn keeps what a Region says of itself, for the others to trust.
+func (p *pair) learn(t testing.TB, name string) {
 	t.Helper()
-	shown := map[string]string{}
-	for line := range strings.Lines(run(t, binary, "region", "show", "--socket", p.socket(other))) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		shown[name] = value
+	p.entries[name] = map[string]string{}
+	for line := range strings.Lines(p.run(t, name, "region", "show", "--socket", p.socket(name))) {
+		field, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		p.entries[name][field] = value
 	}
-	run(t, binary, "region", "trust", "--socket", p.socket(into), "--entry", shown["entry"],
-		"--fingerprint", shown["fingerprint"], "--accounts", "111122223333")
+}
+
+// trust enrols other at into, for the keys of one account.
+func (p *pair) trust(t testing.TB, into, other, account string) {
+	t.Helper()
+	p.run(t, into, p.trustArgs(into, other, account)...)
+}
+
+func (p *pair) trustArgs(into, other, account string) []string {
+	return []string{
+		"region", "trust", "--socket", p.socket(into), "--entry", p.entries[other]["entry"],
+		"--fingerprint", p.entries[other]["fingerprint"], "--accounts", account,
+	}
 }
 
 func (p *pair) socket(name string) string { return filepath.Join(p.dir, name, "data", "admin.sock") }
@@ -165,15 +197,12 @@ type server struct {
 	err    error
 }
 
-// start runs a Region; crash is "before:N", "after:N" or "". It returns when the Region serves or has ended.
-func (p *pair) start(t testing.TB, name, crash string) *server {
+// start runs a Region; crash is where it ends itself, or "". It returns when the Region serves or has ended.
+func (p *pair) start(t testing.TB, name, crash string, env ...string) *server {
 	t.Helper()
 	s := &server{name: name, log: filepath.Join(p.dir, name, "server.log"), exited: make(chan struct{})}
-	s.cmd = exec.CommandContext(t.Context(), binary, "serve", "--config", p.config(name), "--log-level", "info")
-	s.cmd.Env = append(os.Environ(), "ANTIPODE_CRASH="+crash)
-	if !p.timed {
-		s.cmd.Env = append(s.cmd.Env, "ANTIPODE_STEPS="+p.steps(name))
-	}
+	s.cmd = p.command(t, name, crash, "serve", "--config", p.config(name), "--log-level", "info")
+	s.cmd.Env = append(s.cmd.Env, env...)
 	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -235,7 +264,7 @@ func (s *server) wait(t testing.TB) {
 func (p *pair) client(t testing.TB, name string) *kms.Client {
 	t.Helper()
 	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithRegion(name), config.WithSharedCredentialsFiles(
-		[]string{filepath.Join(p.dir, "credentials")}), config.WithSharedConfigFiles([]string{}))
+		[]string{p.credentials(name)}), config.WithSharedConfigFiles([]string{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,14 +274,35 @@ func (p *pair) client(t testing.TB, name string) *kms.Client {
 	})
 }
 
-func run(t testing.TB, name string, args ...string) string {
+// command is one of the program, as the Region's user and with its crash point.
+func (p *pair) command(t testing.TB, name, crash string, args ...string) *exec.Cmd {
+	t.Helper()
+	p.own(t, name)
+	cmd := exec.CommandContext(t.Context(), binary, args...)
+	cmd.Env = append(os.Environ(), "ANTIPODE_CRASH="+crash)
+	if !p.timed {
+		cmd.Env = append(cmd.Env, "ANTIPODE_STEPS="+p.steps(name))
+	}
+	cmd.SysProcAttr = as(userOf(name))
+	return cmd
+}
+
+// run runs the program as the Region's user; it must succeed.
+func (p *pair) run(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	var stderr strings.Builder
-	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd := p.command(t, name, "", args...)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", filepath.Base(name), strings.Join(args, " "), err, stderr.String())
+		t.Fatalf("antipode %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
 	}
 	return string(out)
+}
+
+func run(t testing.TB, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %s: %v\n%s", filepath.Base(name), strings.Join(args, " "), err, out)
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,19 +28,21 @@ func TestBackupRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	backup := filepath.Join(p.dir, "backup.db")
-	run(t, binary, "backup", "--socket", p.socket(home), "--out", backup)
+	backup := filepath.Join(p.dir, home, "backup.db")
+	p.run(t, home, "backup", "--socket", p.socket(home), "--out", backup)
 	after, err := replicateOne(ctx, h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	refusedRestore(t, "in use", "--config", p.config(home), "--from", backup)
+	refusedRestore(t, p, home, "in use", backup)
 	for _, s := range servers {
 		s.stop(t)
 	}
-	refusedRestore(t, "refused", "--config", p.config(home), "--from", tampered(t, backup))
-	refusedRestore(t, "", "--config", p.config(away), "--from", backup)
-	if out := run(t, binary, "restore", "--config", p.config(home), "--from", backup); !strings.Contains(out, "is now") {
+	refusedRestore(t, p, home, "refused", tampered(t, backup))
+	elsewhere := filepath.Join(p.dir, away, "backup.db")
+	run(t, "cp", backup, elsewhere)
+	refusedRestore(t, p, away, "", elsewhere)
+	if out := p.run(t, home, "restore", "--config", p.config(home), "--from", backup); !strings.Contains(out, "is now") {
 		t.Errorf("restore says %q", out)
 	}
 	standing := p.start(t, home, "") // alone: the other Region is asked and does not answer
@@ -81,9 +82,9 @@ func TestBackupRestore(t *testing.T) {
 		s.stop(t)
 	}
 	// Without the other Region, on the operator's word.
-	run(t, binary, "restore", "--config", p.config(home), "--from", backup)
+	p.run(t, home, "restore", "--config", p.config(home), "--from", backup)
 	standing = p.start(t, home, "")
-	run(t, binary, "region", "recovered", "--socket", p.socket(home), "--without", away)
+	p.run(t, home, "region", "recovered", "--socket", p.socket(home), "--without", away)
 	p.awaitRecovered(t, "without the other Region", func() {})
 	standing.stop(t)
 }
@@ -93,8 +94,8 @@ func (p *pair) checkWaits(t *testing.T) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		shown := run(t, binary, "region", "show", "--socket", p.socket(home))
-		asked, err := exec.CommandContext(t.Context(), binary, "region", "recovered", "--socket", p.socket(home)).CombinedOutput()
+		shown := p.run(t, home, "region", "show", "--socket", p.socket(home))
+		asked, err := p.command(t, home, "", "region", "recovered", "--socket", p.socket(home)).CombinedOutput()
 		if err == nil {
 			t.Fatalf("it has recovered: %s", asked)
 		}
@@ -129,11 +130,11 @@ func (p *pair) readyz(t *testing.T, name string) string {
 }
 
 // refusedRestore tries a restore that must fail and change nothing.
-func refusedRestore(t *testing.T, why string, args ...string) {
+func refusedRestore(t *testing.T, p *pair, name, why, from string) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), binary, append([]string{"restore"}, args...)...).CombinedOutput()
+	out, err := p.command(t, name, "", "restore", "--config", p.config(name), "--from", from).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), why) {
-		t.Errorf("restore %v: %v, want %q\n%s", args, err, why, out)
+		t.Errorf("restore of %s from %s: %v, want %q\n%s", name, from, err, why, out)
 	}
 }
 

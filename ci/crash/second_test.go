@@ -34,7 +34,7 @@ func TestSecondToken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			j := &keysJourney{ctx: ctx, p: p, second: second}
+			j := &keysJourney{t: t, p: p, second: second}
 			if err := j.addToken(); err != nil {
 				t.Fatal(err)
 			}
@@ -43,7 +43,8 @@ func TestSecondToken(t *testing.T) {
 				t.Errorf("the log has the PIN, or there is none: %v", err)
 			}
 			if trusted {
-				p.trust(t, away, home)
+				p.learn(t, home)
+				p.trust(t, away, home, account)
 			}
 			s.stop(t)
 			run(t, "rm", "-rf", filepath.Join(p.dir, home, "token"))
@@ -69,7 +70,8 @@ func TestSecondToken(t *testing.T) {
 				if _, err := a.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(after.id)}); err == nil {
 					t.Error("and made a replica")
 				}
-				p.trust(t, away, home)
+				p.learn(t, home)
+				p.trust(t, away, home, account)
 				if after, err = replicateOne(ctx, h); err != nil {
 					t.Fatalf("after the second signing key was enrolled: %v", err)
 				}

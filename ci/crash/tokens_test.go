@@ -1,10 +1,8 @@
 package crash
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,7 +19,7 @@ import (
 // keysJourney is what an operator does with the Region's own keys: a second token, another version of the domain key on
 // both, everything rewrapped, a backup, the old version destroyed. Each step first looks whether it is done.
 type keysJourney struct {
-	ctx    context.Context // the test's
+	t      *testing.T
 	p      *pair
 	second softhsm.Token
 	single string // a key of before
@@ -30,7 +28,7 @@ type keysJourney struct {
 
 func (j *keysJourney) admin(args ...string) (string, error) {
 	args = append(args, "--socket", j.p.socket(home))
-	out, err := exec.CommandContext(j.ctx, binary, args...).CombinedOutput()
+	out, err := j.p.command(j.t, home, "", args...).CombinedOutput()
 	return string(out), err
 }
 
@@ -78,7 +76,7 @@ func (j *keysJourney) run() error {
 // saveAndForget makes a backup, which keeps the old version from being destroyed, and takes all that are on record off
 // it.
 func (j *keysJourney) saveAndForget() error {
-	path := filepath.Join(j.p.dir, fmt.Sprintf("saved-%d", time.Now().UnixNano()))
+	path := filepath.Join(j.p.dir, home, fmt.Sprintf("saved-%d", time.Now().UnixNano()))
 	if out, err := j.admin("backup", "--out", path); err != nil {
 		return fmt.Errorf("backup: %w: %s", err, out)
 	}
@@ -100,31 +98,28 @@ func (j *keysJourney) saveAndForget() error {
 
 // crashKeys ends a Region before and after each durable step of the journey of its own keys, starts it again, makes the
 // journey to its end, and sees that both tokens hold what they should and nothing more, and that the Region goes on with
-// the second one alone. It returns the steps.
-func crashKeys(t *testing.T) map[string]bool {
+// the second one alone.
+func crashKeys(t *testing.T, l *ledger) {
 	t.Helper()
-	seen := map[string]bool{}
-	steps := keysOnce(t, "")
-	for _, s := range steps {
-		seen[s] = true
-	}
+	steps := keysOnce(t, l, "", "")
 	if len(steps) < 12 {
 		t.Fatalf("the Region's own keys took only %d durable steps: %v", len(steps), steps)
 	}
-	// Nothing durable lies between the end of one step and the beginning of the next, so one of the two is enough.
-	keysOnce(t, "before:1")
-	for n := 1; n <= len(steps); n++ {
-		keysOnce(t, fmt.Sprintf("after:%d", n))
+	for _, when := range []string{"before", "after"} {
+		for _, n := range withoutRecords(steps) {
+			keysOnce(t, l, fmt.Sprintf("%s:%d", when, n), "")
+		}
+		keysOnce(t, l, "", when+":regions.(*Region).removeToken")
 	}
-	t.Logf("%d crash points tried in the Region's own keys: %v", 1+len(steps), steps)
-	return seen
 }
 
-// keysOnce makes the journey, with the Region ended at a point if crash is not empty, and returns the steps of the first
-// process.
-func keysOnce(t *testing.T, crash string) []string {
+// keysOnce makes the journey, with the Region ended at a point if crash is not empty, and at another one, if remove is not
+// empty, when the first token is taken off its record. It returns the steps of the first process.
+func keysOnce(t *testing.T, l *ledger, crash, remove string) []string {
 	t.Helper()
-	p := &pair{dir: softhsmtest.Dir(t)}
+	p := &pair{dir: softhsmtest.Dir(t), ledger: l}
+	defer removeAll(t, p.dir)
+	passable(t, p.dir)
 	p.choosePorts(t)
 	if _, err := softhsm.Create(t.Context(), filepath.Join(p.dir, home, "token"), "antipode-"+home); err != nil {
 		t.Fatal(err)
@@ -134,8 +129,8 @@ func keysOnce(t *testing.T, crash string) []string {
 		t.Fatal(err)
 	}
 	p.configure(t, home)
-	run(t, binary, "init", "--config", p.config(home), "--credentials", filepath.Join(p.dir, "credentials"))
-	j := &keysJourney{ctx: t.Context(), p: p, second: second}
+	p.run(t, home, "init", "--config", p.config(home), "--credentials", p.credentials(home))
+	j := &keysJourney{t: t, p: p, second: second}
 	s := p.start(t, home, "")
 	j.prepare(t)
 	s.stop(t)
@@ -144,11 +139,7 @@ func keysOnce(t *testing.T, crash string) []string {
 	s = p.start(t, home, crash)
 	fault := j.run()
 	if crash != "" {
-		select {
-		case <-s.exited:
-		case <-time.After(20 * time.Second):
-			t.Fatalf("%s: the crash point was not reached; the journey: %v", crash, fault)
-		}
+		p.died(t, s)
 		s = p.start(t, home, "")
 		fault = j.run()
 	}
@@ -159,7 +150,7 @@ func keysOnce(t *testing.T, crash string) []string {
 	j.verify(t, crash)
 	s.stop(t)
 	checkFolder(t, p, home, "keys "+crash)
-	j.goOn(t, crash)
+	j.goOn(t, crash, remove)
 	return steps
 }
 
@@ -192,7 +183,7 @@ func (j *keysJourney) verify(t *testing.T, point string) {
 }
 
 // goOn looks at the second token, and starts the Region with it in the place of the first.
-func (j *keysJourney) goOn(t *testing.T, point string) {
+func (j *keysJourney) goOn(t *testing.T, point, remove string) {
 	t.Helper()
 	token, err := p11.Open(t.Context(), j.second.Config(zerolog.Nop()))
 	if err != nil {
@@ -208,7 +199,8 @@ func (j *keysJourney) goOn(t *testing.T, point string) {
 	run(t, "rm", "-rf", filepath.Join(j.p.dir, home, "token"))
 	run(t, "mv", j.second.Dir, filepath.Join(j.p.dir, home, "token"))
 	j.p.configure(t, home)
-	s := j.p.start(t, home, "")
+	j.p.forgetSteps(t, home)
+	s := j.p.start(t, home, remove)
 	opened, err := j.p.client(t, home).Decrypt(t.Context(), &kms.DecryptInput{CiphertextBlob: j.blob})
 	if err != nil || string(opened.Plaintext) != "before" {
 		t.Errorf("%s: the second token does not open a ciphertext of before: %v", point, err)
@@ -218,7 +210,19 @@ func (j *keysJourney) goOn(t *testing.T, point string) {
 	if err != nil || len(first) == 0 || first[0] == j.second.Serial {
 		t.Fatalf("%s: token list: %v %s", point, err, listed)
 	}
-	if out, err := j.admin("token", "remove", first[0]); err != nil || !strings.Contains(out, "zeroise") {
+	if remove != "" {
+		if out, err := j.admin("token", "remove", first[0]); err == nil {
+			t.Errorf("token remove ended well: %s", out)
+		}
+		j.p.died(t, s)
+		s = j.p.start(t, home, "")
+	}
+	out, err := j.admin("token", "remove", first[0])
+	if strings.HasPrefix(remove, "after") {
+		if err == nil || !strings.Contains(out, "no such token") {
+			t.Errorf("%s: token remove, repeated: %v %s", remove, err, out)
+		}
+	} else if err != nil || !strings.Contains(out, "zeroise") {
 		t.Errorf("%s: token remove: %v %s", point, err, out)
 	}
 	s.stop(t)
