@@ -53,6 +53,11 @@ func (j *journey) run(t *testing.T, p *pair) error {
 		return err
 	}
 	j.alias = true
+	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + account +
+		`:root"},"Action":"kms:*","Resource":"*"}]}`
+	if _, err = h.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: &j.single, Policy: &policy}); err != nil {
+		return err
+	}
 	if _, err = h.UpdateAlias(ctx, &kms.UpdateAliasInput{AliasName: aws.String(aliasName), TargetKeyId: &j.mrk}); err != nil {
 		return err
 	}
