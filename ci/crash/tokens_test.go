@@ -219,7 +219,7 @@ func (j *keysJourney) goOn(t *testing.T, point, remove string) {
 	}
 	out, err := j.admin("token", "remove", first[0])
 	if strings.HasPrefix(remove, "after") {
-		if err == nil || !strings.Contains(out, "no such token") {
+		if err == nil || !strings.Contains(out, "the Region has no keys on this token") {
 			t.Errorf("%s: token remove, repeated: %v %s", remove, err, out)
 		}
 	} else if err != nil || !strings.Contains(out, "zeroise") {
