@@ -46,9 +46,15 @@ func (r *Region) allow(ctx context.Context, c *Call, action string, v *view) err
 	if err := r.askKey(ctx, c, action, v); err != nil {
 		return err
 	}
-	if d := policy.Decide(&c.request); !d.Allowed {
-		return denied(c, action, v.arn, v.key.Account, d)
+	return c.settle(action, v.arn, v.key.Account, policy.Decide(&c.request))
+}
+
+// settle takes note of a decision. A call that has none in its favour goes no further than [Region.proceed].
+func (c *Call) settle(action, resource, owner string, d policy.Decision) error {
+	if !d.Allowed {
+		return denied(c, action, resource, owner, d)
 	}
+	c.allowed = true
 	return nil
 }
 
@@ -95,10 +101,7 @@ func (r *Region) aliasesOf(ctx context.Context, account, keyID string) (aliases 
 func (r *Region) allowOn(c *Call, action, resource string) error {
 	req := &c.request
 	req.Action, req.Resource, req.ResourceAccount = action, resource, c.caller.Account
-	if d := policy.DecideIdentity(req); !d.Allowed {
-		return denied(c, action, resource, c.caller.Account, d)
-	}
-	return nil
+	return c.settle(action, resource, c.caller.Account, policy.DecideIdentity(req))
 }
 
 // denied is AWS's text. What a caller learns of a key of another account is always the same, whether there is such a key

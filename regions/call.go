@@ -3,6 +3,7 @@ package regions
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"antipode/regions/arn"
@@ -17,6 +18,9 @@ type Call struct {
 	event  audit.Event
 	intent *audit.Ticket // set once the intent is in the log
 	dryRun bool
+	// allowed: a decision was made, in the caller's favour. admitted: all decisions were, and proceed has been passed, as
+	// every call must have that is answered.
+	allowed, admitted bool
 	// request is what policies are asked; its Context is filled in by the operation before it is admitted.
 	request policy.Request
 }
@@ -58,7 +62,14 @@ func (r *Region) run(ctx context.Context, c *Call, input any) (any, error) {
 			return nil, err
 		}
 	}
-	return c.op.run(ctx, r, c, input)
+	if err := r.checkGrantTokens(ctx, input); err != nil {
+		return nil, err
+	}
+	out, err := c.op.run(ctx, r, c, input)
+	if err == nil && !c.admitted {
+		return nil, fmt.Errorf("%s has answered without having been allowed", c.op.Name)
+	}
+	return out, err
 }
 
 func (r *Region) writeOutcome(ctx context.Context, c *Call) error {
@@ -71,7 +82,12 @@ func (r *Region) writeOutcome(ctx context.Context, c *Call) error {
 	return r.cfg.Audit.Data(ctx, c.event)
 }
 
+// proceed ends the part of a call that only asks. Everything that could refuse the call has been asked before it.
 func (r *Region) proceed(ctx context.Context, c *Call) error {
+	if !c.allowed {
+		return fmt.Errorf("%s goes on without a decision", c.op.Name)
+	}
+	c.admitted = true
 	if c.dryRun {
 		return Errorf(CodeDryRun, "The request would have succeeded, but the DryRun option is set.")
 	}

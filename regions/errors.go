@@ -40,6 +40,8 @@ const (
 	CodeInvalidAliasName       = "InvalidAliasNameException"
 	CodeInvalidArn             = "InvalidArnException"
 	CodeInvalidCiphertext      = "InvalidCiphertextException"
+	CodeInvalidGrantID         = "InvalidGrantIdException"
+	CodeInvalidGrantToken      = "InvalidGrantTokenException"
 	CodeInvalidKeyUsage        = "InvalidKeyUsageException"
 	CodeInvalidMarker          = "InvalidMarkerException"
 	CodeInvalidState           = "KMSInvalidStateException"

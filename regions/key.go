@@ -49,6 +49,7 @@ const (
 	KindRecovery  RecordKind = "recovery"
 	KindDestEx    RecordKind = "exchange-destination"
 	KindTombstone RecordKind = "tombstone"
+	KindGrant     RecordKind = "grant"
 )
 
 // Tag is a key's tag.

@@ -54,6 +54,10 @@ var (
 var keyStates = map[string]stateRow{
 	"CancelKeyDeletion":               {notPending, notPending, ok, notPending, notPending, notPending, notPending},
 	"CreateAlias":                     rowTag,
+	"CreateGrant":                     {ok, disabled, pendingDeletion, pendingImport, ok, creating, ok},
+	"ListGrants":                      rowAlways,
+	"RetireGrant":                     rowAlways,
+	"RevokeGrant":                     rowAlways,
 	"Encrypt":                         rowCrypto,
 	"Decrypt":                         rowCrypto,
 	"ReEncrypt":                       rowCrypto,

@@ -103,6 +103,7 @@ var table = sync.OnceValue(func() []Operation {
 		row("CancelKeyDeletion", ClassManage, cancelKeyDeletion),
 		keyStoreOperation("ConnectCustomKeyStore"),
 		row("CreateAlias", ClassManage, createAlias),
+		row("CreateGrant", ClassManage, createGrant),
 		row("CreateCustomKeyStore", ClassManage, createCustomKeyStore),
 		row("CreateKey", ClassManage, createKey),
 		row("Decrypt", ClassData, decrypt),
@@ -119,12 +120,16 @@ var table = sync.OnceValue(func() []Operation {
 		row("GenerateRandom", ClassData, generateRandom),
 		row("GetKeyPolicy", ClassRead, getKeyPolicy),
 		row("ListAliases", ClassRead, listAliases),
+		row("ListGrants", ClassRead, listGrants),
+		row("ListRetirableGrants", ClassRead, listRetirableGrants),
 		row("ListKeys", ClassRead, listKeys),
 		row("ListKeyPolicies", ClassRead, listKeyPolicies),
 		row("ListResourceTags", ClassRead, listResourceTags),
 		row("PutKeyPolicy", ClassManage, putKeyPolicy),
 		row("ReEncrypt", ClassData, reEncrypt),
 		row("ReplicateKey", ClassManage, replicateKey),
+		row("RetireGrant", ClassManage, retireGrant),
+		row("RevokeGrant", ClassManage, revokeGrant),
 		row("ScheduleKeyDeletion", ClassManage, scheduleKeyDeletion),
 		row("TagResource", ClassManage, tagResource),
 		row("UntagResource", ClassManage, untagResource),
@@ -146,9 +151,8 @@ var table = sync.OnceValue(func() []Operation {
 
 // notBuilt are the operations of the AWS KMS model that this version answers with UnsupportedOperationException.
 var notBuilt = []string{
-	"CreateGrant", "Decapsulate", "DeleteImportedKeyMaterial", "DeriveSharedSecret", "DisableKeyRotation",
+	"Decapsulate", "DeleteImportedKeyMaterial", "DeriveSharedSecret", "DisableKeyRotation",
 	"EnableKeyRotation", "Encapsulate", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "GenerateMac",
 	"GetKeyLastUsage", "GetKeyRotationStatus", "GetParametersForImport", "GetPublicKey", "ImportKeyMaterial",
-	"ListGrants", "ListKeyRotations", "ListRetirableGrants", "RetireGrant",
-	"RevokeGrant", "RotateKeyOnDemand", "Sign", "UpdatePrimaryRegion", "Verify", "VerifyMac",
+	"ListKeyRotations", "RotateKeyOnDemand", "Sign", "UpdatePrimaryRegion", "Verify", "VerifyMac",
 }

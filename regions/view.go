@@ -20,7 +20,8 @@ type view struct {
 	arn       string
 	policy    *policy.Document
 	document  string
-	grants    *policy.GrantSet
+	grants    *policy.GrantSet // of granted
+	granted   []GrantRecord    // in order of id
 	tags      []policy.Tag
 	shared    *keyset.State // nil for a single-Region key, and while a replica is Creating
 	materials map[string]keyring.Material
@@ -85,7 +86,7 @@ func (s *views) forget(keys map[RecordKey]struct{}) {
 	defer s.mu.Unlock()
 	for k := range keys {
 		switch k.Kind {
-		case KindKey, KindMaterial, KindPolicy:
+		case KindKey, KindMaterial, KindPolicy, KindGrant:
 			s.generations[s.stripe(k.ID)]++
 			s.keys.Remove(k.ID)
 		case KindAlias:
@@ -180,6 +181,9 @@ func (r *Region) loadView(ctx context.Context, rd Reader, id string) (*view, err
 	}
 	v.asksAliases = asksAliases([]*policy.Document{v.policy})
 	v.tags = policyTags(v.key.Tags)
+	if err := r.loadGrants(ctx, rd, v); err != nil {
+		return nil, fmt.Errorf("grants on %s: %w", id, err)
+	}
 	materials, err := List[MaterialRecord](ctx, rd, r.ring, Query{Kind: KindMaterial, Account: v.key.Account, ID: id})
 	if err != nil {
 		return nil, err

@@ -130,3 +130,37 @@ func requested(action string) operations {
 	}
 	return grantOperation(name)
 }
+
+// GrantOperations returns the names of what a grant can give, in AWS's order.
+func GrantOperations() []string {
+	return []string{
+		"Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo", "Sign",
+		"Verify", "GetPublicKey", "CreateGrant", "RetireGrant", "DescribeKey", "GenerateDataKeyPair",
+		"GenerateDataKeyPairWithoutPlaintext", "GenerateMac", "VerifyMac", "DeriveSharedSecret", "Encapsulate", "Decapsulate",
+	}
+}
+
+// GrantFits reports whether a key of this KeyUsage can do an operation that a grant gives. Symmetric says that the key is
+// a symmetric encryption key.
+func GrantFits(operation, usage string, symmetric bool) bool {
+	switch operation {
+	case "CreateGrant", "RetireGrant", "DescribeKey":
+		return true
+	case "Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo":
+		return usage == "ENCRYPT_DECRYPT"
+	case "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext":
+		return symmetric
+	case "Sign", "Verify":
+		return usage == "SIGN_VERIFY"
+	case "GenerateMac", "VerifyMac":
+		return usage == "GENERATE_VERIFY_MAC"
+	case "DeriveSharedSecret":
+		return usage == "KEY_AGREEMENT"
+	case "Encapsulate", "Decapsulate":
+		return usage == "ENCAPSULATE_DECAPSULATE"
+	case "GetPublicKey":
+		return !symmetric && usage != "GENERATE_VERIFY_MAC"
+	default:
+		return false
+	}
+}
