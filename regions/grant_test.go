@@ -12,8 +12,6 @@ import (
 	"antipode/regions/regionstest"
 )
 
-const bobARN = "arn:aws:iam::" + regionstest.Account + ":user/bob"
-
 // grantKit is a Region with a key and two users whom no policy allows anything.
 type grantKit struct {
 	*regionstest.Fixture
@@ -270,7 +268,8 @@ func TestRetireGrant(t *testing.T) {
 		g.grant(t, regions.CreateGrantInput{Operations: []string{"RetireGrant", "Decrypt"}, Name: "bobs-own"})
 		made := g.grant(t, c.in)
 		for _, in := range []*regions.RetireGrantInput{
-			{GrantToken: made.GrantToken, DryRun: true}, {KeyID: g.key.Arn, GrantID: made.GrantID, DryRun: true},
+			{GrantToken: made.GrantToken, DryRun: true},
+			{KeyID: g.key.Arn, GrantID: made.GrantID, DryRun: true},
 			{KeyID: g.key.Arn, GrantID: made.GrantID},
 		} {
 			want := c.code

@@ -16,7 +16,7 @@ import (
 
 const (
 	grantTokenVersion = 1
-	grantTokenDomain  = "antipode/grant-token/1"
+	grantTokenDomain  = "antipode/grant-token/1" //nolint:gosec // no secret
 	grantTokenNonce   = 16
 	macSize           = 32
 )

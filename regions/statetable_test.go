@@ -50,6 +50,10 @@ ListResourceTags                        ok ok ok ok ok ok ok ok
 TagResource                             ok ok 3  3  ok ok ok ok
 UntagResource                           ok ok 3  3  ok ok ok ok
 UpdateKeyDescription                    ok ok 3  3  ok ok ok ok
+CreateGrant                             ok 1  3  3  5  ok 14 ok
+ListGrants                              ok ok ok ok ok ok ok ok
+RetireGrant                             ok ok ok ok ok ok ok ok
+RevokeGrant                             ok ok ok ok ok ok ok ok
 `
 
 // notes are AWS's texts, after the key's ARN.
@@ -73,7 +77,7 @@ func TestStateTable(t *testing.T) {
 		table[fields[0]] = fields[1:]
 	}
 	noKey := map[string]bool{
-		"CreateKey": true, "GenerateRandom": true, "ListKeys": true, "ConnectCustomKeyStore": true,
+		"CreateKey": true, "GenerateRandom": true, "ListKeys": true, "ListRetirableGrants": true, "ConnectCustomKeyStore": true,
 		"CreateCustomKeyStore": true, "DeleteCustomKeyStore": true, "DescribeCustomKeyStores": true,
 		"DisconnectCustomKeyStore": true, "UpdateCustomKeyStore": true,
 	}
@@ -115,6 +119,13 @@ func TestStateTable(t *testing.T) {
 			return &regions.UpdateKeyDescriptionInput{KeyID: key.KeyID, Description: &text}
 		},
 	}
+	const grantID = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	inputs["CreateGrant"] = func() any {
+		return &regions.CreateGrantInput{KeyID: key.KeyID, GranteePrincipal: f.Admin.ARN, Operations: []string{"Encrypt"}}
+	}
+	inputs["ListGrants"] = func() any { return &regions.ListGrantsInput{KeyID: key.KeyID} }
+	inputs["RetireGrant"] = func() any { return &regions.RetireGrantInput{KeyID: key.Arn, GrantID: grantID} }
+	inputs["RevokeGrant"] = func() any { return &regions.RevokeGrantInput{KeyID: key.KeyID, GrantID: grantID} }
 	inputs["GenerateDataKeyWithoutPlaintext"] = inputs["GenerateDataKey"]
 	for op, row := range table {
 		if len(row) != len(tableStates) {
@@ -123,6 +134,9 @@ func TestStateTable(t *testing.T) {
 		for i, state := range tableStates {
 			f.PutKey(t, key.KeyID, func(k *regions.Key) { *k = pristine; k.State = state })
 			resetAliases(t, f, map[string]string{"alias/old": key.KeyID, "alias/idle": idle.KeyID, "alias/new": ""})
+			if op == "RetireGrant" || op == "RevokeGrant" {
+				putGrant(t, f, regions.GrantRecord{KeyID: key.KeyID, ID: grantID, Grantee: f.Admin.ARN, Operations: []string{"Encrypt"}})
+			}
 			_, err := regionstest.Do(t.Context(), f.Region, f.Admin, op, inputs[op]())
 			what := op + " in state " + string(state)
 			after := f.Key(t, key.KeyID).State
@@ -178,6 +192,16 @@ func resetAliases(t *testing.T, f *regionstest.Fixture, to map[string]string) {
 		}
 		return nil
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// putGrant writes a grant's record.
+func putGrant(t *testing.T, f *regionstest.Fixture, g regions.GrantRecord) {
+	t.Helper()
+	g.Account, g.Issuer = regionstest.Account, regionstest.Account
+	err := f.Region.Update(t.Context(), func(tx regions.Tx) error { return regions.Put(t.Context(), tx, f.Region.Ring(), g) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,10 @@ func TestAccessDenied(t *testing.T) {
 	regionstest.Must[struct{}](t, f.Fixture, "CreateAlias", &regions.AliasInput{AliasName: "alias/a", TargetKeyID: key.KeyID})
 	sealed := base64.StdEncoding.EncodeToString(f.Encrypt(t, key.KeyID, []byte("x")))
 	f.AddUser(t, "clerk", "AKIACCCCCCCCCCCCCCCC", nil)
+	const clerk = "arn:aws:iam::111122223333:user/clerk"
 	body := `{"KeyId":"` + key.KeyID + `","TargetKeyId":"` + key.KeyID + `","SourceKeyId":"` + key.KeyID + `","DestinationKeyId":"` + key.KeyID + `","Plaintext":"eA==",` +
 		`"CiphertextBlob":"` + sealed + `","NumberOfBytes":8,"ReplicaRegion":"us-west-1","Tags":[],"TagKeys":[],"Description":"d","Policy":"{}",` +
+		`"GranteePrincipal":"` + clerk + `","RetiringPrincipal":"` + clerk + `","Operations":["Encrypt"],"GrantId":"` + strings.Repeat("0", 64) + `",` +
 		`"AliasName":"alias/`
 	for _, op := range regions.Operations() {
 		if !op.Built() {
@@ -29,6 +31,8 @@ func TestAccessDenied(t *testing.T) {
 		case "CreateKey", "GenerateRandom", "ListKeys", "ListAliases", "ConnectCustomKeyStore", "CreateCustomKeyStore",
 			"DeleteCustomKeyStore", "DescribeCustomKeyStores", "DisconnectCustomKeyStore", "UpdateCustomKeyStore":
 			resource = "*"
+		case "ListRetirableGrants":
+			resource = clerk
 		case "CreateAlias":
 			alias = "b"
 		case "ReEncrypt":

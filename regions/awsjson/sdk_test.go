@@ -7,6 +7,7 @@ import (
 	stdjson "encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"reflect"
@@ -90,6 +91,10 @@ func sameValue(t *testing.T, path string, wire any, v reflect.Value) {
 	switch w := wire.(type) {
 	case map[string]any:
 		for name, value := range w {
+			if v.Kind() == reflect.Map {
+				sameValue(t, path+"."+name, value, v.MapIndex(reflect.ValueOf(name)))
+				continue
+			}
 			field := v.FieldByName(name)
 			if !field.IsValid() {
 				t.Errorf("%s.%s: the client knows no such member", path, name)
@@ -201,6 +206,29 @@ func TestSDKAnswers(t *testing.T) {
 	sdkCall(t, r, seen, "UntagResource", c.UntagResource, &kms.UntagResourceInput{KeyId: id, TagKeys: []string{"a"}})
 	sdkCall(t, r, seen, "UpdateKeyDescription", c.UpdateKeyDescription, &kms.UpdateKeyDescriptionInput{KeyId: id, Description: aws.String("new")})
 	if out := sdkCall(t, r, seen, "DescribeCustomKeyStores", c.DescribeCustomKeyStores, &kms.DescribeCustomKeyStoresInput{}); len(out.CustomKeyStores) != 0 {
+		t.Errorf("%+v", out)
+	}
+	user := aws.String("arn:aws:iam::" + regionstest.Account + ":user/" + regionstest.UserName)
+	grant := &kms.CreateGrantInput{
+		KeyId: id, GranteePrincipal: user, RetiringPrincipal: user, Name: aws.String("worker"),
+		Operations:  []types.GrantOperation{types.GrantOperationEncrypt, types.GrantOperationRetireGrant},
+		Constraints: &types.GrantConstraints{EncryptionContextSubset: pairs, EncryptionContextEquals: pairs, SourceArn: aws.String("arn:aws:s3:::b*")},
+	}
+	first := sdkCall(t, r, seen, "CreateGrant", c.CreateGrant, grant)
+	grant.Name = nil
+	second := sdkCall(t, r, seen, "CreateGrant", c.CreateGrant, grant)
+	grants := sdkCall(t, r, seen, "ListGrants", c.ListGrants, &kms.ListGrantsInput{KeyId: id, Limit: aws.Int32(1)})
+	if !grants.Truncated || len(grants.Grants) != 1 || grants.NextMarker == nil || !maps.Equal(grants.Grants[0].Constraints.EncryptionContextEquals, pairs) {
+		t.Errorf("%+v", grants)
+	}
+	mine := sdkCall(t, r, seen, "ListRetirableGrants", c.ListRetirableGrants, &kms.ListRetirableGrantsInput{RetiringPrincipal: user, Limit: aws.Int32(1)})
+	more := sdkCall(t, r, seen, "ListRetirableGrants", c.ListRetirableGrants, &kms.ListRetirableGrantsInput{RetiringPrincipal: user, Marker: mine.NextMarker})
+	if len(more.Grants) != 1 || more.Truncated || !mine.Truncated || *more.Grants[0].GrantId == *mine.Grants[0].GrantId {
+		t.Errorf("%+v then %+v", mine, more)
+	}
+	sdkCall(t, r, seen, "RetireGrant", c.RetireGrant, &kms.RetireGrantInput{GrantToken: first.GrantToken})
+	sdkCall(t, r, seen, "RevokeGrant", c.RevokeGrant, &kms.RevokeGrantInput{KeyId: id, GrantId: second.GrantId})
+	if out := sdkCall(t, r, seen, "ListGrants", c.ListGrants, &kms.ListGrantsInput{KeyId: id}); len(out.Grants) != 0 {
 		t.Errorf("%+v", out)
 	}
 	sdkCall(t, r, seen, "DisableKey", c.DisableKey, &kms.DisableKeyInput{KeyId: id})
