@@ -9,6 +9,7 @@ import (
 	"antipode/regions/canon"
 	"antipode/regions/identity"
 	"antipode/regions/keyring"
+	"antipode/regions/policy"
 	"antipode/regions/regionstest"
 )
 
@@ -75,6 +76,30 @@ func TestStoreAttacker(t *testing.T) {
 			if err := v.tx.Delete(v.t.Context(), v.one(regions.KindPolicy, v.a).RecordKey); err != nil {
 				v.t.Fatal(err)
 			}
+		}},
+		{"a grant on B moved to A", onKey, func(v *vandal) {
+			b := v.one(regions.KindGrant, v.b)
+			b.ID = v.a
+			v.put(b)
+		}},
+		{"the grants on A and B swapped", onKey, func(v *vandal) {
+			v.swap(v.one(regions.KindGrant, v.a), v.one(regions.KindGrant, v.b))
+		}},
+		{"the grant on A under another id", onKey, func(v *vandal) {
+			a := v.one(regions.KindGrant, v.a)
+			a.Sub = v.one(regions.KindGrant, v.b).Sub
+			v.put(a)
+		}},
+		{"the grant on A given to another", onKey, func(v *vandal) {
+			edit(v, v.one(regions.KindGrant, v.a), func(g *regions.GrantRecord) { g.Grantee = policy.Root("999988887777") })
+		}},
+		{"the grant on A without its constraint", onKey, func(v *vandal) {
+			edit(v, v.one(regions.KindGrant, v.a), func(g *regions.GrantRecord) { g.Equals = nil })
+		}},
+		{"who may retire the grant on A, in the index", onKey, func(v *vandal) {
+			a := v.one(regions.KindGrant, v.a)
+			a.Ref = policy.Root("999988887777")
+			v.put(a)
 		}},
 		{"A's state altered", onKey, func(v *vandal) {
 			edit(v, v.one(regions.KindKey, v.a), func(k *regions.Key) { k.State = regions.StateDisabled })
@@ -248,6 +273,12 @@ func TestStoreAttacker(t *testing.T) {
 			f.AddUser(t, "alice", aliceKey, nil)
 			for name, id := range map[string]string{"alias/a": v.a, "alias/b": v.b} {
 				regionstest.Must[struct{}](t, f, "CreateAlias", &regions.AliasInput{AliasName: name, TargetKeyID: id})
+			}
+			for _, id := range []string{v.a, v.b} {
+				regionstest.Must[regions.CreateGrantOutput](t, f, "CreateGrant", &regions.CreateGrantInput{
+					KeyID: id, GranteePrincipal: f.Admin.ARN, Operations: []string{"Encrypt"},
+					Constraints: &regions.GrantConstraints{EncryptionContextEquals: map[string]string{"a": "b"}},
+				})
 			}
 			for i, o := range []*regionstest.Fixture{f, other} {
 				enrol(t, f, o, byte(i))

@@ -124,7 +124,7 @@ func snapshot(t *testing.T, db regions.Store, into map[regions.RecordKey]regions
 	t.Helper()
 	err := db.View(t.Context(), func(rd regions.Reader) error {
 		for _, kind := range []regions.RecordKind{
-			regions.KindKey, regions.KindMaterial, regions.KindPolicy, regions.KindAlias, regions.KindUser,
+			regions.KindKey, regions.KindMaterial, regions.KindPolicy, regions.KindAlias, regions.KindUser, regions.KindGrant,
 			regions.KindAccessKey, regions.KindRoster, regions.KindHierarchy, regions.KindTokenKey,
 		} {
 			recs, err := rd.List(t.Context(), regions.Query{Kind: kind})

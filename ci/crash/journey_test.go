@@ -19,6 +19,10 @@ type journey struct {
 	aliasOff bool   // its deletion was at least asked for
 	replica  bool   // ReplicateKey was answered
 	blob     []byte // encrypted under mrk
+	policy   bool   // PutKeyPolicy was answered
+	grant    string // on mrk, whose CreateGrant was answered
+	revoked  bool   // its end was at least asked for
+	ended    bool   // and answered
 }
 
 const aliasName = "alias/a"
@@ -37,6 +41,9 @@ func (j *journey) run(t *testing.T, p *pair) error {
 		return err
 	}
 	j.blob = sealed.CiphertextBlob
+	if err := j.allow(ctx, h); err != nil {
+		return err
+	}
 	if _, err := h.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: &j.mrk, ReplicaRegion: aws.String(away)}); err != nil {
 		return err
 	}
@@ -53,11 +60,6 @@ func (j *journey) run(t *testing.T, p *pair) error {
 		return err
 	}
 	j.alias = true
-	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + account +
-		`:root"},"Action":"kms:*","Resource":"*"}]}`
-	if _, err = h.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: &j.single, Policy: &policy}); err != nil {
-		return err
-	}
 	if _, err = h.UpdateAlias(ctx, &kms.UpdateAliasInput{AliasName: aws.String(aliasName), TargetKeyId: &j.mrk}); err != nil {
 		return err
 	}
@@ -82,6 +84,7 @@ func (j *journey) verify(t *testing.T, p *pair, point string) {
 			t.Errorf("%s: an answered ciphertext does not open: %v", point, err)
 		}
 		j.verifyReplica(t, p, point)
+		j.verifyAllowed(t, h, point)
 	}
 	if j.single != "" {
 		if _, err := h.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &j.single}); err != nil {
