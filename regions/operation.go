@@ -31,6 +31,9 @@ type Operation struct {
 	Class Class
 	// NewInput returns a pointer to a zero input struct, whose JSON names are AWS's member names.
 	NewInput func() any
+	// NewOutput returns a pointer to a zero answer, one without members if the operation answers nothing. It is nil for
+	// operations that are not built.
+	NewOutput func() any
 	// run does it. It is nil for operations of the AWS model that are not built yet.
 	run func(ctx context.Context, r *Region, c *Call, input any) (any, error)
 }
@@ -63,7 +66,7 @@ func (o Operation) otherAccounts() bool {
 func row[In, Out any](name string, class Class, fn func(ctx context.Context, r *Region, c *Call, in *In) (*Out, error)) Operation {
 	return Operation{
 		Name: name, Action: actionPrefix + name, Class: class,
-		NewInput: func() any { return new(In) },
+		NewInput: func() any { return new(In) }, NewOutput: func() any { return new(Out) },
 		run: func(ctx context.Context, r *Region, c *Call, input any) (any, error) {
 			in, isIn := input.(*In)
 			if !isIn {

@@ -16,6 +16,7 @@ import (
 	"antipode/regions"
 	"antipode/regions/awsjson"
 	"antipode/regions/awsquery"
+	"antipode/regions/rest"
 )
 
 // How long clients may take, and how long calls in flight have when the process ends.
@@ -53,6 +54,11 @@ func routes(nodes []*node, log zerolog.Logger) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	plain, err := rest.NewHandler(rest.Config{Served: served, Now: time.Now, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	r.PathPrefix("/v1/").Handler(plain)
 	aws := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if awsquery.IsQuery(req) {
 			sts.ServeHTTP(w, req)

@@ -32,8 +32,17 @@ func (e *SerializationError) Error() string { return e.Code + ": " + e.Message }
 // base64. Names are compared by case. A member that the struct does not have is ignored, and null counts as absent, as
 // with AWS.
 func Decode(body []byte, into any) error {
+	return decode(body, into)
+}
+
+// DecodeExactly is [Decode] that refuses members that the struct does not have.
+func DecodeExactly(body []byte, into any) error {
+	return decode(body, into, json.RejectUnknownMembers(true))
+}
+
+func decode(body []byte, into any, options ...json.Options) error {
 	// The zero options of package json are the strict ones.
-	if err := json.Unmarshal(body, into); err != nil {
+	if err := json.Unmarshal(body, into, options...); err != nil {
 		return refuse(serializationText(err))
 	}
 	if jsontext.Value(body).Kind() == jsontext.KindNull {
@@ -53,6 +62,9 @@ func serializationText(err error) string {
 	}
 	if errors.Is(err, jsontext.ErrDuplicateName) {
 		return "Duplicate member name in a structure or map"
+	}
+	if errors.Is(err, json.ErrUnknownName) {
+		return "The request has a member that the operation does not know"
 	}
 	var semantic *json.SemanticError
 	if !errors.As(err, &semantic) || semantic.GoType == nil {

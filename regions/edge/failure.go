@@ -11,8 +11,6 @@ import (
 type Failure struct {
 	Code    string
 	Message string
-	// Signature says that the caller was not authenticated.
-	Signature bool
 }
 
 // FailureOf is the one mapping from errors to what a client sees. Anything unknown is KMSInternalException without detail.
@@ -23,7 +21,7 @@ func FailureOf(err error) Failure {
 	)
 	switch {
 	case errors.As(err, &signature):
-		return Failure{Code: signature.Code, Message: signature.Message, Signature: true}
+		return Failure{Code: signature.Code, Message: signature.Message}
 	case errors.As(err, &malformed):
 		return Failure{Code: malformed.Code, Message: malformed.Message}
 	}
