@@ -105,7 +105,7 @@ func TestThreatModel(t *testing.T) {
 	checkNames(t, known, "docs/threat-model.md", document(t, "docs", "threat-model.md"))
 }
 
-// TestInvariants: each invariant names tests that exist in the package named before them.
+// TestInvariants: each invariant has a number of its own, and names tests that exist in the package named before them.
 func TestInvariants(t *testing.T) {
 	t.Parallel()
 	known := tests(t)
@@ -114,7 +114,13 @@ func TestInvariants(t *testing.T) {
 	if len(invariants) < 30 {
 		t.Fatalf("only %d invariants were found: they have another form", len(invariants))
 	}
+	seen := map[string]bool{}
 	for _, inv := range invariants {
+		number, _, _ := strings.Cut(inv, ".")
+		if seen[number] {
+			t.Errorf("there are two of %s", number)
+		}
+		seen[number] = true
 		inv = strings.Join(strings.Fields(inv), " ")
 		if !cited.MatchString(inv) {
 			t.Errorf("no test for %.60s", inv)

@@ -21,19 +21,24 @@ import (
 // ownObjects is how many token objects a Region has for itself: the key-encryption key and two key pairs.
 const ownObjects = 5
 
-// settle gives two Regions time to finish what was open, and stops them: what a crash cut off finishes by itself, within
-// seconds, once both Regions run.
+// settleWithin is some of the pauses that an exchange makes between attempts, of which the longest is 30 s.
+const settleWithin = 3 * time.Minute
+
+// settle gives two Regions time to finish what was open, and stops them: what a crash cut off finishes by itself once both
+// Regions run. That takes a second, or on a loaded machine, where attempts failed and the pauses grew, a minute. To see
+// whether it is done the Regions are stopped, which itself cuts exchanges off: so they have longer each time.
 func settle(t *testing.T, p *pair, servers []*server) {
 	t.Helper()
-	for attempt := 0; ; attempt++ {
+	end := time.Now().Add(settleWithin)
+	for pause := time.Second; ; pause = min(2*pause, 32*time.Second) {
 		for _, s := range servers {
 			s.stop(t)
 		}
-		if attempt == 5 || openExchanges(t, p) == 0 {
+		if openExchanges(t, p) == 0 || time.Now().After(end) {
 			return
 		}
 		servers = []*server{p.start(t, home, ""), p.start(t, away, "")}
-		time.Sleep(time.Second)
+		time.Sleep(pause)
 	}
 }
 
