@@ -122,22 +122,28 @@ func wrappingKey(ctx context.Context, token hsmbackend.Token, suite wire.Suite, 
 	transcript [48]byte, usage hsmbackend.Usage, scope hsmbackend.Scope,
 ) (rwk hsmbackend.KeyRef, err error) {
 	defer func() { err = errors.Join(err, token.Destroy(context.WithoutCancel(ctx), own)) }()
-	attr := rwkAttributes(usage, scope)
+	return agree(ctx, token, suite, own, peer, transcript, rwkAttributes(usage, scope))
+}
+
+// agree makes a key of the own ephemeral key and the peer's, bound to the transcript, that may do what attr says.
+func agree(ctx context.Context, token hsmbackend.Token, suite wire.Suite, own hsmbackend.KeyRef, peer []byte,
+	transcript [48]byte, attr hsmbackend.Attributes,
+) (hsmbackend.KeyRef, error) {
 	switch suite {
 	case wire.SuiteX963:
 		return token.DeriveECDH(ctx, own, peer, hsmbackend.KDFX963SHA384, transcript[:], attr)
 	case wire.SuiteNullECB:
 		// The token has no KDF of its own, so the shared secret's last 32 bytes become an AES key that can do nothing but
-		// encrypt the transcript's hash into the RWK.
+		// encrypt the transcript's hash into the key agreed upon.
 		secret, err := token.DeriveECDH(ctx, own, peer, hsmbackend.KDFNull, nil, hsmbackend.Attributes{
-			Label: "antipode/z", Scope: scope, Usage: hsmbackend.UsageDerive,
+			Label: "antipode/z", Scope: attr.Scope, Usage: hsmbackend.UsageDerive,
 			Mechanisms: []hsmbackend.Mechanism{hsmbackend.MechDeriveECB},
 		})
 		if err != nil {
 			return hsmbackend.KeyRef{}, err
 		}
-		rwk, err := token.DeriveECB(ctx, secret, [32]byte(transcript[:32]), attr)
-		return rwk, errors.Join(err, token.Destroy(context.WithoutCancel(ctx), secret))
+		key, err := token.DeriveECB(ctx, secret, [32]byte(transcript[:32]), attr)
+		return key, errors.Join(err, token.Destroy(context.WithoutCancel(ctx), secret))
 	case wire.SuiteRSASHA256, wire.SuiteRSASHA1: // nothing is agreed upon: see sentKey and receivedKey
 	}
 	return hsmbackend.KeyRef{}, fmt.Errorf("%w: suite %s", hsmbackend.ErrUnsupported, suite)

@@ -105,7 +105,7 @@ func (r Route) validate() error {
 }
 
 // Message is one of [*Offer], [*Accept], [*Transfer], [*Receipt], [*Refusal], [*Sync], [*SyncAck], [*Want], [*WantAck],
-// [*Know], [*Known], [*Gone] and [*GoneAck].
+// [*Know], [*Known], [*Gone], [*GoneAck], [*IdentityRequest] and [*IdentityExport].
 type Message interface {
 	// Type returns the COSE type.
 	Type() string
@@ -225,6 +225,10 @@ func blank(typ string) (Message, error) {
 		return &Gone{}, nil
 	case TypeGoneAck:
 		return &GoneAck{}, nil
+	case TypeIdentityRequest:
+		return &IdentityRequest{}, nil
+	case TypeIdentityExport:
+		return &IdentityExport{}, nil
 	}
 	return nil, fmt.Errorf("%w: type %q", ErrMalformed, typ)
 }
