@@ -58,8 +58,10 @@ type Node struct {
 	log    zerolog.Logger
 	slow   time.Duration
 	rakbs  *rakbs
-	wake   chan struct{}
-	learnt *recovery
+	// requests are those for other Regions' identities that this process has open.
+	requests *identityRequests
+	wake     chan struct{}
+	learnt   *recovery
 
 	mu   sync.Mutex
 	busy map[[16]byte]*exchangeLock
@@ -74,6 +76,7 @@ func New(cfg Config) *Node {
 		slow: cfg.SlowAnswer, region: cfg.Region, peers: cfg.Peers, name: cfg.Name, steady: cfg.Steady, log: cfg.Log,
 		rakbs: newRakbs(cfg.Region.Ring().Token(), cfg.Steady), wake: make(chan struct{}, 1),
 		busy: map[[16]byte]*exchangeLock{}, learnt: newRecovery(),
+		requests: &identityRequests{token: cfg.Region.Ring().Token(), steady: cfg.Steady},
 	}
 }
 
@@ -174,5 +177,5 @@ func (n *Node) CanReach(_ context.Context, region, account string) error {
 	return nil
 }
 
-// Close destroys the RAKBs of open exchanges. Nothing may call the Node any more.
-func (n *Node) Close() error { return n.rakbs.close() }
+// Close destroys the RAKBs of open exchanges and the keys of open requests. Nothing may call the Node any more.
+func (n *Node) Close() error { return errors.Join(n.rakbs.close(), n.requests.close()) }

@@ -319,7 +319,7 @@ func (n *Node) Run(ctx context.Context) {
 // Tick does what is due now: it is Run's one step. Peers are served side by side, so that one that does not answer holds
 // up no other; of one peer's exchanges, oldest first, those after one that could not go on wait for the next step.
 func (n *Node) Tick(ctx context.Context) error {
-	errs := []error{n.dropOverdue(ctx)}
+	errs := []error{n.dropOverdue(ctx), n.requests.sweep()}
 	if n.region.Recovering() {
 		errs = append(errs, n.recoverMore(ctx))
 	}

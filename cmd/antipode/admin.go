@@ -194,6 +194,7 @@ func adminRoutes(n *node, nodes []*node) http.Handler {
 		out, err := identityAdmin{n, nodes}.serve(req.Context(), body)
 		adminAnswer(w, n, out, err)
 	}).Methods(http.MethodPost)
+	identityFileRoutes(r, n, nodes)
 	r.HandleFunc("/v1/backup", func(w http.ResponseWriter, req *http.Request) {
 		path := req.URL.Query().Get("path")
 		if !filepath.IsAbs(path) {

@@ -66,6 +66,7 @@ make a second one, give it to the application, disable the first, see that nothi
 		}
 		cmd.AddCommand(group)
 	}
+	cmd.AddCommand(identityRequestCommand(&socket), identityExportCommand(&socket), identityImportCommand(&socket))
 	return cmd
 }
 

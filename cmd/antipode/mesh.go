@@ -114,6 +114,7 @@ func (m *mesh) start(n *node, l net.Listener, resolve peer.Resolver) error {
 		return fmt.Errorf("region %s: recover replication: %w", n.name, err)
 	}
 	n.region.SetReplicator(node)
+	n.exchange = node
 	server := peer.NewServer(n.peer, func(pin [32]byte) (string, error) { return n.region.Roster().RegionByTLSKey(pin) },
 		node.Handle, peer.Limits{}, n.log)
 	m.run(func() error { return server.Serve(m.ctx, l) })

@@ -16,6 +16,7 @@ import (
 	"antipode/regions/audit"
 	"antipode/regions/keyring"
 	"antipode/regions/store"
+	"antipode/replication"
 	"antipode/replication/peer"
 )
 
@@ -43,6 +44,8 @@ type node struct {
 	backup func(ctx context.Context, path string) error
 	peer   *peer.Identity
 	log    zerolog.Logger
+	// exchange is the Region's part in replication, once the mesh has started it.
+	exchange *replication.Node
 
 	further []tokenConfig
 	fips    bool // further tokens must be approved too

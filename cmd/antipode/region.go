@@ -168,6 +168,11 @@ func printLines(cmd *cobra.Command, lines ...string) error {
 
 // adminCall makes one call on an admin socket.
 func adminCall(ctx context.Context, socket, method, path string, in, out any) error {
+	return adminCallUpTo(ctx, maxAdminBody, socket, method, path, in, out)
+}
+
+// adminCallUpTo is adminCall for answers of up to limit bytes.
+func adminCallUpTo(ctx context.Context, limit int64, socket, method, path string, in, out any) error {
 	if socket == "" {
 		return errors.New("--socket is required: DATA/" + adminSocket + " of the running Region")
 	}
@@ -200,7 +205,7 @@ func adminCall(ctx context.Context, socket, method, path string, in, out any) er
 	if err != nil {
 		return err
 	}
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAdminBody))
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, limit))
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return err
 	}

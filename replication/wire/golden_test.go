@@ -203,6 +203,8 @@ func writeMissing(t *testing.T) {
 	write("want-ack.txt", "ok", east, x.sign(t, x.west, q.wantAck), "")
 	write("known.txt", "ok", east, x.sign(t, x.west, q.known), "")
 	write("gone.txt", "ok", east, q.goneData, "")
+	write("identity-request.txt", "ok", west, x.sign(t, x.east, q.ids), "")
+	write("identity-export.txt", "ok", east, x.sign(t, x.west, q.page), "")
 	write("gone-ack.txt", "ok", west, x.sign(t, x.east, q.goneAck), "")
 	write("m1-third-signer.txt", "misrouted", west, x.sign(t, newRegion(t, euro), x.offer), "")
 }
@@ -242,7 +244,7 @@ func FuzzPayload(f *testing.F) {
 	q := newQuestions(f)
 	types := []wire.Message{
 		x.offer, x.accept, x.transfer, x.receipt, x.refusal, q.supply, q.sync, q.syncAck, q.want, q.wantAck, q.know, q.known,
-		q.gone, q.goneAck,
+		q.gone, q.goneAck, q.ids, q.page,
 	}
 	for i, m := range types {
 		payload, err := canon.Marshal(m)

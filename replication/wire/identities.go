@@ -185,7 +185,7 @@ func SplitPages(file []byte) ([][]byte, error) {
 		if n == 0 || n > MaxSize {
 			return nil, fmt.Errorf("%w: this is no file of identities", ErrMalformed)
 		}
-		if uint64(len(file)-4) < uint64(n) {
+		if len(file)-4 < int(n) {
 			return nil, fmt.Errorf("%w: the file is cut off", ErrMalformed)
 		}
 		if len(out) == MaxIdentityPages {

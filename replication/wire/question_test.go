@@ -24,6 +24,9 @@ type questions struct {
 	known   *wire.Known
 	gone    *wire.Gone
 	goneAck *wire.GoneAck
+	// The request for identities, and a page that answers it.
+	ids  *wire.IdentityRequest
+	page *wire.IdentityExport
 
 	syncData, wantData, knowData, goneData []byte
 }
@@ -32,6 +35,7 @@ func newQuestions(t testing.TB) *questions {
 	t.Helper()
 	x := newExchange(t)
 	q := &questions{}
+	q.ids, q.page = newIdentities(t, x)
 	offer := *x.offer
 	offer.Purpose, offer.Principal, offer.Policy, offer.Description, offer.Tags = wire.PurposeSupply, "", "", "", nil
 	offer.State, offer.Chain = x.transfer.State, x.transfer.Chain
@@ -91,6 +95,7 @@ func (q *questions) all() map[string]wire.Message {
 	return map[string]wire.Message{
 		"supply-m1.txt": q.supply, "sync.txt": q.sync, "sync-ack.txt": q.syncAck, "want.txt": q.want,
 		"want-ack.txt": q.wantAck, "know.txt": q.know, "known.txt": q.known, "gone.txt": q.gone, "gone-ack.txt": q.goneAck,
+		"identity-request.txt": q.ids, "identity-export.txt": q.page,
 	}
 }
 
