@@ -27,13 +27,16 @@ const home = "us-east-2"
 // front is a handler on a real HTTP server, before one real Region.
 type front struct {
 	*regionstest.Fixture
-	url string
+	url      string
+	contract *contract
+	tb       testing.TB // that the front lives in
 }
 
 func newFront(t testing.TB, opts ...regionstest.Option) *front {
 	t.Helper()
 	f := regionstest.Open(t, home, opts...)
-	return &front{f, serve(t, rest.Config{Served: []*regions.Region{f.Region}, Now: time.Now, Log: zerolog.Nop()})}
+	url := serve(t, rest.Config{Served: []*regions.Region{f.Region}, Now: time.Now, Log: zerolog.Nop()})
+	return &front{f, url, newContract(t, url), t}
 }
 
 func serve(t testing.TB, cfg rest.Config) (url string) {
@@ -120,6 +123,7 @@ func (f *front) send(t testing.TB, r request) answer {
 		t.Fatalf("answer cut off: %v", err)
 	}
 	a := answer{resp.StatusCode, resp.Header, body, req}
+	f.contract.check(t, r, a)
 	id := resp.Header.Get("X-Amzn-Requestid")
 	if _, err := uuid.Parse(id); err != nil {
 		t.Errorf("request id: %v", err)

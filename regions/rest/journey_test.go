@@ -85,7 +85,7 @@ func TestJourney(t *testing.T) {
 		}
 	}
 	f.refused(t, call(http.MethodPost, "/keys:decrypt", `{"CiphertextBlob":"`+sealed+`"}`), http.StatusBadRequest, "InvalidCiphertextException", "")
-	again := f.must(t, call(http.MethodPost, key+":reEncrypt", `{"CiphertextBlob":"`+sealed+`","SourceEncryptionContext":{"case":"7"}}`), http.StatusOK)
+	again := f.must(t, call(http.MethodPost, "/keys:reEncrypt", `{"DestinationKeyId":"`+id+`","CiphertextBlob":"`+sealed+`","SourceEncryptionContext":{"case":"7"}}`), http.StatusOK)
 	if opened := f.must(t, call(http.MethodPost, "/keys:decrypt", `{"CiphertextBlob":"`+text(t, again, "CiphertextBlob")+`"}`), http.StatusOK); text(t, opened, "Plaintext") != "aGVsbG8=" {
 		t.Errorf("re-encrypted: %v", opened)
 	}

@@ -98,7 +98,7 @@ func (e *endpoint) describe(s *schemas) (object, error) {
 
 func inPath(name string) string {
 	switch name {
-	case "KeyId", "DestinationKeyId":
+	case "KeyId":
 		return "a key's id or ARN, or an alias name or alias ARN where the operation takes one, percent-encoded (alias%2Fname)"
 	case "AliasName":
 		return "the alias's name without alias/, percent-encoded"
@@ -140,7 +140,7 @@ func (e *endpoint) requestBody(s *schemas) (object, error) {
 	if e.bound.rawIn != nil {
 		content[rawMedia] = object{"schema": object{"type": "string", "format": "binary", "description": e.bound.rawIn.name}}
 	}
-	return object{"content": content, "required": len(e.bound.other) > 0}, nil
+	return object{"content": content, "required": false}, nil // none is one without members
 }
 
 func (e *endpoint) success(s *schemas) (object, error) {

@@ -78,7 +78,7 @@ func routes() []route {
 		{operation: "DisconnectCustomKeyStore", method: http.MethodPost, path: "/customKeyStores/{CustomKeyStoreId}:disconnect"},
 
 		{operation: "Decrypt", id: "DecryptAny", method: http.MethodPost, path: "/keys:decrypt", rawIn: "CiphertextBlob", rawOut: "Plaintext"},
-		{operation: "ReEncrypt", method: http.MethodPost, path: "/keys/{DestinationKeyId}:reEncrypt", rawIn: "CiphertextBlob", rawOut: "CiphertextBlob"},
+		{operation: "ReEncrypt", method: http.MethodPost, path: "/keys:reEncrypt", rawIn: "CiphertextBlob", rawOut: "CiphertextBlob"},
 		{operation: "GenerateRandom", method: http.MethodPost, path: "/random", rawOut: "Plaintext"},
 	}
 	return append(all, verbs()...)
