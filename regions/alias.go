@@ -148,6 +148,7 @@ func deleteAlias(ctx context.Context, r *Region, c *Call, in *DeleteAliasInput) 
 	if err != nil {
 		return nil, err
 	}
+	c.takeAlias() // kms:RequestAlias is for what uses a key
 	if err := r.admitAlias(ctx, c, v, in.AliasName); err != nil {
 		return nil, err
 	}

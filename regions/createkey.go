@@ -126,6 +126,9 @@ func createKey(ctx context.Context, r *Region, c *Call, in *CreateKeyInput) (*Cr
 	account := c.caller.Account
 	a := &c.request.Context
 	a.KeySpec, a.KeyUsage, a.KeyOrigin, a.MultiRegion = spec, UsageEncryptDecrypt, OriginAWSKMS, policy.BoolOf(in.MultiRegion)
+	if in.MultiRegion {
+		a.MultiRegionKeyType = keyTypePrimary
+	}
 	a.RequestTags, a.BypassLockoutCheck = policyTags(in.Tags), policy.BoolOf(in.BypassPolicyLockoutSafetyCheck)
 	actions := []string{c.op.Action}
 	if len(in.Tags) > 0 {

@@ -8,7 +8,6 @@ import (
 
 	"antipode/hsmbackend"
 	"antipode/regions/arn"
-	"antipode/regions/identity"
 	"antipode/regions/keyring"
 	"antipode/regions/policy"
 )
@@ -54,11 +53,7 @@ func (r *Region) CheckReplica(ctx context.Context, p Replica) error {
 	if _, err := r.checkPolicy(ctx, p.Policy, p.Account); err != nil {
 		return err
 	}
-	actions := []string{actionCreateKey}
-	if len(p.Tags) > 0 {
-		actions = append(actions, actionTagResource)
-	}
-	if err := r.mayCreate(ctx, p, actions); err != nil {
+	if err := r.mayCreate(ctx, p); err != nil {
 		return err
 	}
 	return r.checkFree(ctx, p)
@@ -97,30 +92,6 @@ func hasKeyType(c hsmbackend.Capabilities, kt hsmbackend.KeyType) bool {
 		}
 	}
 	return false
-}
-
-// mayCreate asks this Region's own identities about the principal of another Region's caller. What temporary credentials
-// were narrowed to there, the other Region has asked itself.
-func (r *Region) mayCreate(ctx context.Context, p Replica, actions []string) error {
-	c := &Call{caller: Caller{ARN: p.Principal, Account: p.Account}}
-	known, err := r.directory.Named(ctx, p.Principal)
-	switch {
-	case errors.Is(err, identity.ErrUnknownKey), err == nil && known.Account != p.Account:
-		return denied(c, actions[0], "*", p.Account, policy.Decision{Reason: policy.NoIdentityPolicy})
-	case err != nil:
-		return err
-	}
-	c.caller = CallerOf(known)
-	c.request = r.newRequest(&c.caller)
-	a := &c.request.Context
-	a.KeySpec, a.KeyUsage, a.KeyOrigin, a.MultiRegion = p.Spec, p.Usage, p.Origin, policy.True
-	a.MultiRegionKeyType, a.RequestTags = keyTypeReplica, policyTags(p.Tags)
-	for _, action := range actions {
-		if err := r.allowOn(c, action, "*"); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Reserve makes the replica's record in state Creating, inside a transaction. It returns AlreadyExistsException if the

@@ -58,6 +58,9 @@ func replicateKey(ctx context.Context, r *Region, c *Call, in *ReplicateKeyInput
 	if err := r.allow(ctx, c, c.op.Action, v); err != nil {
 		return nil, err
 	}
+	if err := r.mayReplicate(c, v, in.ReplicaRegion, in.Tags); err != nil {
+		return nil, err
+	}
 	if v.shared == nil || v.shared.Primary != r.cfg.Name {
 		// Also what a key with storage TOKEN is told: it is never a multi-Region key.
 		return nil, Errorf(CodeUnsupportedOperation, "%s is not a multi-region primary key.", v.arn)
