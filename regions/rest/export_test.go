@@ -32,3 +32,12 @@ func (w Way) In(values map[string]string) string {
 	}
 	return path
 }
+
+// Batches are the names and paths of the batch forms.
+func Batches() map[string]string {
+	out := map[string]string{}
+	for _, b := range batches() {
+		out[b.name()] = b.path()
+	}
+	return out
+}

@@ -60,6 +60,7 @@ type request struct {
 	accessKey    string
 	secret       string
 	after        func(*http.Request) // after it was signed
+	loose        bool                // accepted although a part of it is not as the document has it
 }
 
 func call(method, path, body string) request {

@@ -69,6 +69,9 @@ func NewHandler(cfg Config) (*Handler, error) {
 	for _, e := range ends {
 		h.router.Handle(template(e.route.path), h.serve(e)).Methods(e.route.method)
 	}
+	for _, b := range batches() {
+		h.router.Handle(template(b.path()), h.serveBatch(b)).Methods(http.MethodPost)
+	}
 	if h.document, err = document(ends, len(cfg.Others) > 0); err != nil {
 		return nil, err
 	}

@@ -32,6 +32,13 @@ func document(ends []*endpoint, others bool) ([]byte, error) {
 		}
 		item[strings.ToLower(e.route.method)] = described
 	}
+	for _, b := range batches() {
+		described, err := b.describe(s)
+		if err != nil {
+			return nil, err
+		}
+		paths[regionPath+b.path()] = object{"post": described}
+	}
 	schemes := object{"signature": object{
 		"type": "apiKey", "in": "header", "name": "Authorization",
 		"description": "AWS Signature Version 4, service kms, in the Region of the path",
@@ -56,10 +63,7 @@ func document(ends []*endpoint, others bool) ([]byte, error) {
 }
 
 func (e *endpoint) describe(s *schemas) (object, error) {
-	parameters := []object{{
-		"name": "region", "in": "path", "required": true, "schema": object{"type": "string"},
-		"description": "the Region that is to answer, us-east-2",
-	}}
+	parameters := []object{regionParameter()}
 	for _, name := range variables(e.route.path) { // in the path's order
 		parameters = append(parameters, object{
 			"name": name, "in": "path", "required": true, "schema": object{"type": "string"}, "description": inPath(name),
@@ -88,12 +92,23 @@ func (e *endpoint) describe(s *schemas) (object, error) {
 	}
 	out["responses"] = object{
 		strconv.Itoa(e.status()): success,
-		"default": object{
-			"description": "a refusal or a failure, RFC 9457; code is AWS's error code",
-			"content":     object{problemMedia: object{"schema": reference("problem")}},
-		},
+		"default":                refusals(),
 	}
 	return out, nil
+}
+
+func regionParameter() object {
+	return object{
+		"name": "region", "in": "path", "required": true, "schema": object{"type": "string"},
+		"description": "the Region that is to answer, us-east-2",
+	}
+}
+
+func refusals() object {
+	return object{
+		"description": "a refusal or a failure, RFC 9457; code is AWS's error code",
+		"content":     object{problemMedia: object{"schema": reference("problem")}},
+	}
 }
 
 func inPath(name string) string {

@@ -77,7 +77,7 @@ func (c *contract) check(t testing.TB, r request, a answer) string {
 		Request: req, PathParams: vars, Route: route,
 		Options: &openapi3filter.Options{IncludeResponseStatus: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
 	}
-	if err := openapi3filter.ValidateRequest(t.Context(), in); err != nil && a.status < 300 {
+	if err := openapi3filter.ValidateRequest(t.Context(), in); err != nil && a.status < 300 && !r.loose {
 		t.Errorf("%s %s %.100s is accepted and not as the document has it: %v", r.method, r.path, r.body, err)
 	}
 	out := &openapi3filter.ResponseValidationInput{
@@ -103,6 +103,9 @@ func TestDocumentIsComplete(t *testing.T) {
 		if w.Built {
 			built = append(built, w.Method+" /v1/regions/{region}"+w.Path+" "+w.Name)
 		}
+	}
+	for name, path := range rest.Batches() {
+		built = append(built, "POST /v1/regions/{region}"+path+" "+name)
 	}
 	for path, item := range f.contract.doc.Paths.Map() {
 		for method, op := range item.Operations() {
@@ -195,6 +198,8 @@ func examples() map[string]example {
 		"CreateGrant":  {body: newGrant}, "RevokeGrant": {before: grant}, "RetireGrant": {before: grant, body: `{"KeyId":"{ARN}","GrantId":"{GrantId}"}`},
 		"ListGrants": {}, "ListRetirableGrants": {query: "?RetiringPrincipal=arn:aws:iam::" + regionstest.Account + ":user/administrator"},
 		"DescribeCustomKeyStores": {},
+		"BatchEncrypt":            {body: `{"Items":[{"KeyId":"{KeyId}","Plaintext":"eA=="},{"KeyId":"alias/none","Plaintext":"eA=="}]}`},
+		"BatchDecrypt":            {body: `{"Items":[{"CiphertextBlob":"{sealed}"},{"CiphertextBlob":""}]}`},
 	}
 	for _, name := range []string{"CreateCustomKeyStore", "UpdateCustomKeyStore", "DeleteCustomKeyStore", "ConnectCustomKeyStore", "DisconnectCustomKeyStore"} {
 		out[name] = example{refused: true, body: ""} // there are no custom key stores
