@@ -195,6 +195,19 @@ func adminRoutes(n *node, nodes []*node) http.Handler {
 		adminAnswer(w, n, out, err)
 	}).Methods(http.MethodPost)
 	identityFileRoutes(r, n, nodes)
+	r.HandleFunc("/v1/explain", func(w http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxAdminBody))
+		var q regions.Question
+		if err == nil {
+			err = json.Unmarshal(body, &q, json.RejectUnknownMembers(true))
+		}
+		if err != nil {
+			adminAnswer(w, n, nil, err)
+			return
+		}
+		out, err := n.region.Explain(req.Context(), q)
+		adminAnswer(w, n, out, err)
+	}).Methods(http.MethodPost)
 	r.HandleFunc("/v1/backup", func(w http.ResponseWriter, req *http.Request) {
 		path := req.URL.Query().Get("path")
 		if !filepath.IsAbs(path) {

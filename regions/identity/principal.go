@@ -22,6 +22,7 @@ type Principal struct {
 	Session         *Session     // of temporary credentials, nil for a user's own access key
 	Tags            []policy.Tag // the user's or role's, where a session's take their place
 	Policies        []*policy.Document
+	PolicyNames     []string // of Policies
 	SessionPolicies []*policy.Document
 	AccessKeyID     string
 	Secret          Secret
@@ -60,7 +61,7 @@ func (p *Principal) compile(policies []Policy, tags []Tag) error {
 		if err != nil {
 			return fmt.Errorf("policy %s of %s: %w", document.Name, p.ARN, err)
 		}
-		p.Policies = append(p.Policies, d)
+		p.Policies, p.PolicyNames = append(p.Policies, d), append(p.PolicyNames, document.Name)
 	}
 	p.setTags(tags)
 	return nil
