@@ -41,7 +41,7 @@ func (n *Node) unsaid(ctx context.Context) (map[string][]regions.Tombstone, erro
 // tellAll tells one primary of the replicas that were deleted, oldest first, until it can't be told.
 func (n *Node) tellAll(ctx context.Context, list []regions.Tombstone) error {
 	for _, t := range list {
-		one, cancel := context.WithTimeout(ctx, answerTime)
+		one, cancel := context.WithTimeout(ctx, n.quick)
 		err := n.tell(one, t)
 		cancel()
 		if err == nil {
@@ -117,7 +117,7 @@ func (n *Node) told(ctx context.Context, t regions.Tombstone, ack []byte) error 
 
 // changeGrave changes what is still to be done for a tombstone.
 func (n *Node) changeGrave(ctx context.Context, t regions.Tombstone, change func(*regions.Tombstone)) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.quick)
 	defer cancel()
 	return n.region.Update(ctx, func(tx regions.Tx) error {
 		now, err := regions.Get[regions.Tombstone](ctx, tx, n.region.Ring(), t.RecordKey())

@@ -28,6 +28,8 @@ type Config struct {
 	// Steady is the monotonic clock that bounds the life of a RAKB.
 	Steady func() time.Time
 	Log    zerolog.Logger
+	// Answer is how long ReplicateKey, and one attempt in the background, waits for the other Region; 0 means 10 s.
+	Answer time.Duration
 	// SlowAnswer is how long ReplicateKey waits in an RSA suite; 0 means 25 s.
 	SlowAnswer time.Duration
 }
@@ -36,7 +38,7 @@ type Config struct {
 const (
 	// rakbLife is how long a destination keeps a RAKB for its Transfer.
 	rakbLife = time.Minute
-	// answerTime is how long ReplicateKey waits for the exchange before it leaves it to the background.
+	// answerTime is how long ReplicateKey waits for the exchange before it leaves it to the background, unless configured.
 	answerTime = 10 * time.Second
 	// slowAnswerTime is the same in an RSA suite unless configured, in which the destination's token makes a key for 0.3 to 4 s, and for as
 	// much longer as its machine is busy with other things. It is below the time that a call of the API may take.
@@ -56,7 +58,8 @@ type Node struct {
 	name   string
 	steady func() time.Time
 	log    zerolog.Logger
-	slow   time.Duration
+	quick  time.Duration // Config.Answer
+	slow   time.Duration // Config.SlowAnswer
 	rakbs  *rakbs
 	// requests are those for other Regions' identities that this process has open.
 	requests *identityRequests
@@ -69,11 +72,14 @@ type Node struct {
 
 // New returns a Node. Exchanges that a crash cut off are settled by [Node.Recover], before it serves.
 func New(cfg Config) *Node {
+	if cfg.Answer == 0 {
+		cfg.Answer = answerTime
+	}
 	if cfg.SlowAnswer == 0 {
 		cfg.SlowAnswer = slowAnswerTime
 	}
 	return &Node{
-		slow: cfg.SlowAnswer, region: cfg.Region, peers: cfg.Peers, name: cfg.Name, steady: cfg.Steady, log: cfg.Log,
+		quick: cfg.Answer, slow: cfg.SlowAnswer, region: cfg.Region, peers: cfg.Peers, name: cfg.Name, steady: cfg.Steady, log: cfg.Log,
 		rakbs: newRakbs(cfg.Region.Ring().Token(), cfg.Steady), wake: make(chan struct{}, 1),
 		busy: map[[16]byte]*exchangeLock{}, learnt: newRecovery(),
 		requests: &identityRequests{token: cfg.Region.Ring().Token(), steady: cfg.Steady},

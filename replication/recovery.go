@@ -63,7 +63,7 @@ func (n *Node) others() (names []string) {
 func (n *Node) askAll(ctx context.Context, peer string) error {
 	var faults error
 	for after := (wire.Cursor{}); ; {
-		one, cancel := context.WithTimeout(ctx, answerTime)
+		one, cancel := context.WithTimeout(ctx, n.quick)
 		page, err := n.know(one, peer, after)
 		cancel()
 		if err != nil {

@@ -25,7 +25,7 @@ func (n *Node) Replicate(ctx context.Context, order regions.ReplicaOrder) error 
 	// The exchange is the Region's own once it is committed: the caller's leaving must not stop it half-way.
 	slow, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.slow)
 	defer cancel()
-	quick, cancelQuick := context.WithTimeout(slow, answerTime)
+	quick, cancelQuick := context.WithTimeout(slow, n.quick)
 	defer cancelQuick()
 	suite, err := n.dryRun(quick, order)
 	if err != nil {
@@ -73,7 +73,7 @@ func (n *Node) settle(ctx context.Context, e SourceExchange) error {
 		}
 		// Nothing depends on it yet: better a clear answer now than a replica that appears at some time.
 		n.log.Warn().Err(driveErr).Str("key", e.Order.KeyID).Str("peer", e.Order.Region).Msg("region can't be reached")
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime) // its own time may have run out
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.quick) // its own time may have run out
 		defer cancel()
 		why := unreachable(e)
 		failed, err := n.fail(ctx, e, why.Code, why.Message)
@@ -216,7 +216,7 @@ func (n *Node) reload(ctx context.Context, e SourceExchange) (SourceExchange, er
 
 // postpone sets when the exchange is tried again.
 func (n *Node) postpone(ctx context.Context, e SourceExchange) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.quick)
 	defer cancel()
 	wait := lastBackoff
 	if e.Attempts < 8 {
@@ -378,7 +378,7 @@ func (n *Node) driveAll(ctx context.Context, list []SourceExchange) error {
 			}
 			continue
 		}
-		wait := answerTime
+		wait := n.quick
 		if e.Step == StepOffered {
 			wait = n.slow // the answer may need an RSA key
 		}
