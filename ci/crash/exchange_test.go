@@ -3,6 +3,8 @@ package crash
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -23,6 +25,7 @@ func crashExchanges(t *testing.T, l *ledger) {
 	bothSides(t, original, "replication.(*Node).refuseForGood", refusingForGood)
 	bothSides(t, original, "replication.(*Node).postpone", destinationAway)
 	bothSides(t, original, "replication.(*Node).startAgain", exchangeLost)
+	bothSides(t, original, "replication.(*Node).confirm", receiptLost)
 	bothSides(t, original, "replication.(*Node).lose", restartedWithReservation)
 	bothSides(t, original, "replication.(*Node).lose", reservationExpires)
 	bothSides(t, original, "regions.(*Region).settleTokenKey", tokenKeyCutOff)
@@ -209,6 +212,39 @@ func (j *journey) finishes(t *testing.T, p *pair) {
 			t.Fatalf("the replica does not come by itself: %+v, %v", got, err)
 		}
 	}
+}
+
+// receiptLost: the source's store is put back to where the destination had just become a member, so that it knows nothing
+// of the transfer and its receipt; it ends at taking the destination's word in the receipt's place.
+func receiptLost(t *testing.T, p *pair, crash string) []*server {
+	t.Helper()
+	a := p.start(t, away, "")
+	j := untilMember(t, p)
+	data := filepath.Dir(p.socket(home))
+	files, err := filepath.Glob(filepath.Join(data, "store.db*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("the store's files are %v, %v", files, err)
+	}
+	old := t.TempDir()
+	run(t, "cp", append(append([]string{"-p"}, files...), old)...)
+	h := p.start(t, home, "")
+	j.finishes(t, p)
+	h.stop(t)
+	for _, f := range files {
+		if err := os.RemoveAll(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept, err := filepath.Glob(filepath.Join(old, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, "cp", append(append([]string{"-p"}, kept...), filepath.Dir(files[0]))...)
+	p.died(t, p.start(t, home, crash))
+	h = p.start(t, home, "")
+	j.finishes(t, p)
+	j.verify(t, p, crash)
+	return []*server{h, a}
 }
 
 // restartedWithReservation: the destination ends after it has reserved the key, and again while it takes that back.

@@ -14,9 +14,7 @@ import (
 )
 
 // elsewhere are the durable steps at which no process is ended here, each with the reason why it can't be.
-var elsewhere = map[string]string{
-	"replication.(*Node).confirm": "needs a source whose store lost a receipt; replication: fails commits and reads again from disk",
-}
+var elsewhere = map[string]string{}
 
 // TestStepsAreFound is the quick part of TestCrashPoints: what cmd/antipode does to files is named, and what is excused
 // exists.
@@ -199,6 +197,7 @@ var fileCalls = []string{
 
 // noSteps are functions whose files nothing rests on.
 var noSteps = map[string]string{
+	"writeNew":   "writes a file that the operator asked for, and can ask for again",
 	"lockFolder": "the lock's file holds nothing",
 	"startAdmin": "a socket is of no use to the next process",
 	"fillRegion": "works in a folder that is put in place afterwards, or removed",
