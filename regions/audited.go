@@ -74,11 +74,11 @@ func (r *Region) eventTime(millis int64) string {
 }
 
 // closeIntents writes an outcome for each intent that a crash left open. What became of the change is in the store;
-// the record says only that nobody was answered. Of a deletion, which nobody waits for, it says whether it was done.
+// the record says only that nobody was answered. Of a deletion or rotation, which is an event of its own, it says whether it was done.
 func (r *Region) closeIntents(ctx context.Context) error {
 	for _, open := range r.cfg.Audit.OpenIntents() {
 		e := open.Event
-		if !r.wasDeleted(ctx, e) {
+		if !r.wasDeleted(ctx, e) && !r.wasRotated(ctx, &e) {
 			e.ErrorCode, e.ErrorMessage = CodeInternal, "The service stopped before the call was answered."
 		}
 		if err := r.cfg.Audit.Outcome(ctx, open.Ticket, e); err != nil {

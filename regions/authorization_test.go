@@ -100,9 +100,14 @@ var attempts = map[string]attempt{
 	}, in: func(t target) any {
 		return &regions.ReplicateKeyInput{KeyID: t.key.Arn, ReplicaRegion: "eu-west-1", Tags: []regions.Tag{{TagKey: "a"}}}
 	}},
-	"RetireGrant":         {needs: onKey("RetireGrant"), in: func(t target) any { return &regions.RetireGrantInput{KeyID: t.key.Arn, GrantID: t.grant} }, foreign: true},
-	"RevokeGrant":         {needs: onKey("RevokeGrant"), in: func(t target) any { return &regions.RevokeGrantInput{KeyID: t.key.Arn, GrantID: t.grant} }, foreign: true},
-	"ScheduleKeyDeletion": {needs: onKey("ScheduleKeyDeletion"), in: func(t target) any { return &regions.ScheduleKeyDeletionInput{KeyID: t.key.Arn} }},
+	"RetireGrant":          {needs: onKey("RetireGrant"), in: func(t target) any { return &regions.RetireGrantInput{KeyID: t.key.Arn, GrantID: t.grant} }, foreign: true},
+	"RevokeGrant":          {needs: onKey("RevokeGrant"), in: func(t target) any { return &regions.RevokeGrantInput{KeyID: t.key.Arn, GrantID: t.grant} }, foreign: true},
+	"DisableKeyRotation":   {needs: onKey("DisableKeyRotation"), in: func(t target) any { return &regions.KeyInput{KeyID: t.key.Arn} }},
+	"EnableKeyRotation":    {needs: onKey("EnableKeyRotation"), in: func(t target) any { return &regions.EnableKeyRotationInput{KeyID: t.key.Arn} }},
+	"GetKeyRotationStatus": {needs: onKey("GetKeyRotationStatus"), in: func(t target) any { return &regions.KeyInput{KeyID: t.key.Arn} }, foreign: true},
+	"ListKeyRotations":     {needs: onKey("ListKeyRotations"), in: func(t target) any { return &regions.ListKeyRotationsInput{KeyID: t.key.Arn} }},
+	"RotateKeyOnDemand":    {needs: onKey("RotateKeyOnDemand"), in: func(t target) any { return &regions.KeyInput{KeyID: t.key.Arn} }},
+	"ScheduleKeyDeletion":  {needs: onKey("ScheduleKeyDeletion"), in: func(t target) any { return &regions.ScheduleKeyDeletionInput{KeyID: t.key.Arn} }},
 	"TagResource": {needs: onKey("TagResource"), in: func(t target) any {
 		return &regions.TagResourceInput{KeyID: t.key.Arn, Tags: []regions.Tag{{TagKey: "a"}}}
 	}},

@@ -194,17 +194,8 @@ func (r *Region) newKeyID(ctx context.Context, multiRegion bool) (string, error)
 
 // makeKey makes the material of a new key and commits all its records at once.
 func (r *Region) makeKey(ctx context.Context, k Key, document string, multiRegion bool) error {
-	m := keyring.Material{Account: k.Account, KeyID: k.KeyID, Spec: k.Spec, Usage: k.Usage, Origin: k.Origin, Created: k.Created}
-	var err error
-	if k.Storage == keyring.StorageToken {
-		m, err = r.makeTokenKey(ctx, m)
-	} else {
-		m, err = r.ring.Generate(ctx, m)
-	}
+	m, err := r.makeMaterial(ctx, k, k.Created)
 	if err != nil {
-		if m.Object != (hsmbackend.ID{}) {
-			r.abandon(ctx, k, m)
-		}
 		return err
 	}
 	k.Current = m.ID
@@ -225,8 +216,22 @@ func (r *Region) makeKey(ctx context.Context, k Key, document string, multiRegio
 	return err
 }
 
-// abandon takes from the token what was made for a key that could not be committed. A commit that reported an error may
-// have happened all the same, so an object on the token goes only if the store says that there is no such key; what
+// makeMaterial makes new material for a key on the token. If that fails nothing of it stays.
+func (r *Region) makeMaterial(ctx context.Context, k Key, created int64) (m keyring.Material, err error) {
+	m = keyring.Material{Account: k.Account, KeyID: k.KeyID, Spec: k.Spec, Usage: k.Usage, Origin: k.Origin, Created: created}
+	if k.Storage == keyring.StorageToken {
+		m, err = r.makeTokenKey(ctx, m)
+	} else {
+		m, err = r.ring.Generate(ctx, m)
+	}
+	if err != nil && m.Object != (hsmbackend.ID{}) {
+		r.abandon(ctx, k, m)
+	}
+	return m, err
+}
+
+// abandon takes from the token what was made and could not be committed. A commit that reported an error may
+// have happened all the same, so an object on the token goes only if the store says that no key has it; what
 // can't be settled now is settled when the Region opens again.
 func (r *Region) abandon(ctx context.Context, k Key, m keyring.Material) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
@@ -236,7 +241,7 @@ func (r *Region) abandon(ctx context.Context, k Key, m keyring.Material) {
 		err = r.settleTokenKey(ctx, TokenKey{Account: k.Account, KeyID: k.KeyID, Object: m.Object})
 	}
 	if err != nil {
-		r.cfg.Log.Error().Err(err).Str("key", k.KeyID).Msg("a key that was not made leaves something on the token")
+		r.cfg.Log.Error().Err(err).Str("key", k.KeyID).Msg("material that was not committed leaves something on the token")
 	}
 }
 

@@ -32,6 +32,18 @@ func (r *Region) DeleteDue(ctx context.Context) error {
 	if r.Recovering() {
 		return errors.Join(errs...)
 	}
+	return errors.Join(append(errs, r.eachDue(ctx, func(at RecordKey) error {
+		if err := r.deleteKey(ctx, at); err != nil {
+			return fmt.Errorf("delete key %s: %w", at.ID, err)
+		}
+		return nil
+	}))...)
+}
+
+// eachDue calls fn for each key that is due for something by this Region's clock, and goes on past errors, which it
+// joins.
+func (r *Region) eachDue(ctx context.Context, fn func(at RecordKey) error) error {
+	var errs []error
 	for q := (Query{Kind: KindKey, DueBy: max(r.Now().UnixMilli(), 1), Limit: 256}); ; {
 		var due []Record
 		err := r.cfg.Store.View(ctx, func(rd Reader) (err error) {
@@ -39,9 +51,7 @@ func (r *Region) DeleteDue(ctx context.Context) error {
 			return err
 		})
 		for _, rec := range due {
-			if err := r.deleteKey(ctx, rec.RecordKey); err != nil {
-				errs = append(errs, fmt.Errorf("delete key %s: %w", rec.ID, err))
-			}
+			errs = append(errs, fn(rec.RecordKey))
 			q.After = rec.RecordKey
 		}
 		if err = errors.Join(err, ctx.Err()); err != nil || len(due) < q.Limit {

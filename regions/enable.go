@@ -28,10 +28,13 @@ func (r *Region) switchKey(ctx context.Context, c *Call, keyID string, to KeySta
 	if err := r.admit(ctx, c, v); err != nil {
 		return err
 	}
-	_, err = r.changeKey(ctx, c, v, func(k *Key) error {
+	k, err := r.changeKey(ctx, c, v, func(k *Key) error {
 		k.State = to
 		return nil
 	})
+	if err == nil && r.overdue(k) { // while it was disabled it was not rotated
+		r.wakeRotation()
+	}
 	return err
 }
 

@@ -31,6 +31,7 @@ func (e *Error) Is(target error) bool {
 const (
 	CodeAccessDenied           = "AccessDeniedException"
 	CodeAlreadyExists          = "AlreadyExistsException"
+	CodeConflict               = "ConflictException"
 	CodeCustomKeyStoreNotFound = "CustomKeyStoreNotFoundException"
 	CodeDependencyTimeout      = "DependencyTimeoutException"
 	CodeDisabled               = "DisabledException"

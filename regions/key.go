@@ -75,6 +75,7 @@ type Key struct {
 	Storage      keyring.Storage `cbor:"12,keyasint"`
 	Current      string          `cbor:"13,keyasint"`           // id of the material that encrypts; "" before there is any
 	MultiRegion  *MultiRegion    `cbor:"14,keyasint,omitempty"` // nil for a single-Region key
+	Rotation     *Rotation       `cbor:"15,keyasint,omitempty"` // nil before there was any, and for a multi-Region key
 }
 
 // MultiRegion is what a multi-Region key has in each of its Regions.
@@ -97,8 +98,14 @@ type MultiRegion struct {
 // RecordKey implements [Body].
 func (k Key) RecordKey() RecordKey { return RecordKey{Kind: KindKey, Account: k.Account, ID: k.KeyID} }
 
-// RecordIndex implements [Body]: a key is found by its id in whatever account, and is due when it is to be deleted.
-func (k Key) RecordIndex() (string, int64) { return k.KeyID, k.DeletionDate }
+// RecordIndex implements [Body]: a key is found by its id in whatever account, and is due when it is to be deleted or its
+// material is to be rotated.
+func (k Key) RecordIndex() (string, int64) {
+	if k.DeletionDate != 0 {
+		return k.KeyID, k.DeletionDate
+	}
+	return k.KeyID, k.rotationDue()
+}
 
 // MaterialRecord is one version of a key's material.
 type MaterialRecord struct {

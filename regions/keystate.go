@@ -43,10 +43,11 @@ func column(s KeyState) int {
 
 // The rows that several operations share.
 var (
-	rowCrypto = stateRow{ok, disabled, pendingDeletion, pendingImport, unavailable, creating, ok}
-	rowAlways = stateRow{ok, ok, ok, ok, ok, ok, ok}
-	rowTag    = stateRow{ok, ok, pendingDeletion, ok, ok, ok, ok}
-	rowSwitch = stateRow{ok, ok, pendingDeletion, pendingImport, ok, creating, updating}
+	rowCrypto   = stateRow{ok, disabled, pendingDeletion, pendingImport, unavailable, creating, ok}
+	rowAlways   = stateRow{ok, ok, ok, ok, ok, ok, ok}
+	rowTag      = stateRow{ok, ok, pendingDeletion, ok, ok, ok, ok}
+	rowRotation = stateRow{noRotation, disabled, pendingDeletion, originExternal, noRotation, creating, noRotation}
+	rowSwitch   = stateRow{ok, ok, pendingDeletion, pendingImport, ok, creating, updating}
 )
 
 // keyStates is AWS's key-state table (Key states of AWS KMS keys), for every operation that is built. An operation that is not
@@ -78,6 +79,11 @@ var keyStates = map[string]stateRow{
 	"ReplicateKey":                    {ok, disabled, pendingDeletion, pendingImport, unavailable, creating, updating},
 	"ScheduleKeyDeletion":             {ok, ok, pendingDeletion, ok, ok, ok, updating},
 	"UpdateAlias":                     rowTag,
+	"DisableKeyRotation":              rowRotation,
+	"EnableKeyRotation":               rowRotation,
+	"GetKeyRotationStatus":            {noRotation, noRotation, noRotation, originExternal, noRotation, noRotation, noRotation},
+	"ListKeyRotations":                rowAlways,
+	"RotateKeyOnDemand":               {ok, disabled, pendingDeletion, pendingImport, unavailable, creating, updating},
 }
 
 // checkState returns the error that AWS gives for the operation on a key in this state, or nil.

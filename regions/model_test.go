@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,15 +18,18 @@ import (
 // modelKey is what the model knows of a key, modelBlob of a ciphertext.
 type modelKey struct {
 	id, arn string
-	state   regions.KeyState
-	due     time.Time // of a key that is pending deletion
-	gone    bool
+	// material is the one that encrypts.
+	material string
+	state    regions.KeyState
+	due      time.Time // of a key that is pending deletion
+	gone     bool
 }
 
 type modelBlob struct {
 	key       int
 	plaintext string
 	context   string
+	material  string
 	blob      []byte
 }
 
@@ -74,14 +78,14 @@ func TestModel(t *testing.T) {
 				fail("CreateKey: %v", err)
 			}
 			m := out.(*regions.CreateKeyOutput).KeyMetadata
-			keys = append(keys, modelKey{id: m.KeyID, arn: m.Arn, state: regions.StateEnabled})
+			keys = append(keys, modelKey{id: m.KeyID, arn: m.Arn, material: m.CurrentKeyMaterialID, state: regions.StateEnabled})
 		}
 		create()
 		for range rapid.IntRange(1, 25).Draw(rt, "steps") {
 			k := rapid.IntRange(0, len(keys)-1).Draw(rt, "key")
 			name := fmt.Sprintf("alias/%s/%d", keys[0].id, rapid.IntRange(0, 2).Draw(rt, "alias"))
 			at, named := aliases[name]
-			steps := []string{"create", "encrypt", "encrypt", "decrypt", "decrypt", "disable", "enable", "enable", "schedule", "cancel", "alias", "point", "unalias", "describe", "reencrypt", "reopen", "wait"}
+			steps := []string{"create", "encrypt", "encrypt", "decrypt", "decrypt", "disable", "enable", "enable", "schedule", "cancel", "alias", "point", "unalias", "describe", "reencrypt", "reopen", "wait", "rotate", "rotate"}
 			switch step := rapid.SampledFrom(steps).Draw(rt, "step"); step {
 			case "create":
 				create()
@@ -98,7 +102,7 @@ func TestModel(t *testing.T) {
 				}
 				out, err := do("Encrypt", in)
 				if check("Encrypt", err, code) {
-					blobs = append(blobs, modelBlob{target, string(in.Plaintext), context, out.(*regions.EncryptOutput).CiphertextBlob})
+					blobs = append(blobs, modelBlob{target, string(in.Plaintext), context, keys[target].material, out.(*regions.EncryptOutput).CiphertextBlob})
 				}
 			case "decrypt", "reencrypt":
 				if len(blobs) == 0 {
@@ -116,14 +120,26 @@ func TestModel(t *testing.T) {
 					}
 					out, err := do("ReEncrypt", &regions.ReEncryptInput{CiphertextBlob: b.blob, SourceEncryptionContext: ec, DestinationKeyID: keys[k].id})
 					if check("ReEncrypt", err, code) {
-						blobs = append(blobs, modelBlob{k, b.plaintext, "", out.(*regions.ReEncryptOutput).CiphertextBlob})
+						blobs = append(blobs, modelBlob{k, b.plaintext, "", keys[k].material, out.(*regions.ReEncryptOutput).CiphertextBlob})
 					}
 					continue
 				}
 				out, err := do("Decrypt", &regions.DecryptInput{CiphertextBlob: b.blob, EncryptionContext: ec})
 				if check("Decrypt", err, crypto(b.key)) {
-					if got := out.(*regions.DecryptOutput); string(got.Plaintext) != b.plaintext || got.KeyID != keys[b.key].arn {
+					if got := out.(*regions.DecryptOutput); string(got.Plaintext) != b.plaintext || got.KeyID != keys[b.key].arn || got.KeyMaterialID != b.material {
 						fail("decrypted %q under %s, want %q under %s", got.Plaintext, got.KeyID, b.plaintext, keys[b.key].arn)
+					}
+				}
+			case "rotate":
+				_, err := do("RotateKeyOnDemand", &regions.KeyInput{KeyID: keys[k].id})
+				if check("RotateKeyOnDemand", err, crypto(k)) {
+					out, err := do("DescribeKey", &regions.DescribeKeyInput{KeyID: keys[k].id})
+					if !check("DescribeKey", err, "") {
+						continue
+					}
+					keys[k].material = out.(*regions.DescribeKeyOutput).KeyMetadata.CurrentKeyMaterialID
+					if slices.ContainsFunc(blobs, func(b modelBlob) bool { return b.material == keys[k].material }) {
+						fail("rotated to a material that was used before")
 					}
 				}
 			case "disable", "enable":

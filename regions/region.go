@@ -34,6 +34,8 @@ type Config struct {
 	Storage keyring.Storage
 	// MaxKeys is how many keys each account may have in the Region; 0 means [DefaultMaxKeys].
 	MaxKeys int
+	// RotationTick is how often keys are looked for whose material is to be rotated; 0 means a minute.
+	RotationTick time.Duration
 	// WorkingCopies bounds the key material loaded on the token; 0 means 1024.
 	WorkingCopies int
 	// Clock tells the time of creation dates and schedules. Steady tells the time of nonce periods and caches.
@@ -64,6 +66,9 @@ type Region struct {
 	// on the token still, by the key's record.
 	deletion sync.Mutex
 	undone   map[RecordKey][]MaterialRecord
+
+	rotating  rotations
+	rotateNow chan struct{} // see wakeRotation
 }
 
 // Replicator moves keys between Regions; package replication provides it.
@@ -149,6 +154,9 @@ func Open(ctx context.Context, cfg Config) (_ *Region, err error) {
 	if cfg.WorkingCopies == 0 {
 		cfg.WorkingCopies = 1024
 	}
+	if cfg.RotationTick == 0 {
+		cfg.RotationTick = time.Minute
+	}
 	if cfg.MaxKeys == 0 {
 		cfg.MaxKeys = DefaultMaxKeys
 	}
@@ -173,6 +181,7 @@ func Open(ctx context.Context, cfg Config) (_ *Region, err error) {
 	}()
 	r := &Region{
 		cfg: cfg, ring: ring, undone: map[RecordKey][]MaterialRecord{}, keys: make(chan struct{}, 1),
+		rotateNow: make(chan struct{}, 1),
 	}
 	r.views = newViews(r)
 	if r.sealer, err = ciphertext.New(cfg.Token, cfg.Random, cfg.Steady, ciphertext.Limits{}); err != nil {
@@ -270,8 +279,11 @@ const keepHeadEvery = 12
 const deleteEvery = 12
 
 // Run does the Region's background work until ctx ends: derived keys whose time is over leave the token, the store
-// keeps the audit log's head, and keys are deleted when their waiting period is over.
+// keeps the audit log's head, keys are rotated when their date has come, and deleted when their waiting period is over.
 func (r *Region) Run(ctx context.Context) {
+	var rotation sync.WaitGroup
+	rotation.Go(func() { r.runRotation(ctx) })
+	defer rotation.Wait()
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	kept := r.cfg.Audit.Durable()

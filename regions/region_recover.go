@@ -89,7 +89,7 @@ func (r *Region) recover(ctx context.Context) error {
 	return r.closeIntents(ctx)
 }
 
-// settleTokenKey destroys the token object of a key that was not committed, and then the note of it.
+// settleTokenKey destroys a token object that was made for a key and not committed, and then the note of it.
 func (r *Region) settleTokenKey(ctx context.Context, t TokenKey) error {
 	if err := r.checkUncommitted(ctx, t); err != nil {
 		return err
@@ -100,16 +100,18 @@ func (r *Region) settleTokenKey(ctx context.Context, t TokenKey) error {
 	return r.Update(ctx, func(tx Tx) error { return tx.Delete(ctx, t.RecordKey()) })
 }
 
-// checkUncommitted refuses to destroy the object of a key that is in the store: the note was deleted when the key was
-// committed, so somebody has put it back.
+// checkUncommitted refuses to destroy an object that is the material of a key in the store: the note was deleted when the
+// material was committed, so somebody has put it back.
 func (r *Region) checkUncommitted(ctx context.Context, t TokenKey) error {
 	return r.cfg.Store.View(ctx, func(rd Reader) error {
-		found, err := rd.List(ctx, Query{Kind: KindMaterial, Account: t.Account, ID: t.KeyID, Limit: 1})
+		found, err := List[MaterialRecord](ctx, rd, r.ring, Query{Kind: KindMaterial, Account: t.Account, ID: t.KeyID})
 		if err != nil {
 			return err
 		}
-		if len(found) > 0 {
-			return fmt.Errorf("%w: key %s is in the store, and is noted as never committed", ErrForgedRecord, t.KeyID)
+		for _, m := range found {
+			if m.Object == t.Object {
+				return fmt.Errorf("%w: material of key %s is in the store, and is noted as never committed", ErrForgedRecord, t.KeyID)
+			}
 		}
 		return nil
 	})

@@ -54,6 +54,11 @@ CreateGrant                             ok 1  3  3  5  ok 14 ok
 ListGrants                              ok ok ok ok ok ok ok ok
 RetireGrant                             ok ok ok ok ok ok ok ok
 RevokeGrant                             ok ok ok ok ok ok ok ok
+DisableKeyRotation                      ok 1  3  3  6  ok 14 ok
+EnableKeyRotation                       ok 1  3  3  6  ok 14 ok
+GetKeyRotationStatus                    ok ok ok ok 6  ok ok ok
+ListKeyRotations                        ok ok ok ok ok ok ok ok
+RotateKeyOnDemand                       ok 1  3  3  5  11 14 15
 `
 
 // notes are AWS's texts, after the key's ARN.
@@ -63,6 +68,7 @@ var notes = map[string]struct{ code, text string }{
 	"3r": {"KMSInvalidStateException", " is pending replica deletion."},
 	"4":  {"KMSInvalidStateException", " is not pending deletion (or pending replica deletion)."},
 	"5":  {"KMSInvalidStateException", " is pending import."},
+	"6":  {"UnsupportedOperationException", " origin is EXTERNAL which is not valid for this operation."},
 	"11": {"KMSInvalidStateException", " is unavailable."},
 	"14": {"KMSInvalidStateException", " is creating."},
 	"15": {"KMSInvalidStateException", " is updating."},
@@ -126,6 +132,11 @@ func TestStateTable(t *testing.T) {
 	inputs["ListGrants"] = func() any { return &regions.ListGrantsInput{KeyID: key.KeyID} }
 	inputs["RetireGrant"] = func() any { return &regions.RetireGrantInput{KeyID: key.Arn, GrantID: grantID} }
 	inputs["RevokeGrant"] = func() any { return &regions.RevokeGrantInput{KeyID: key.KeyID, GrantID: grantID} }
+	inputs["EnableKeyRotation"] = func() any { return &regions.EnableKeyRotationInput{KeyID: key.KeyID} }
+	inputs["ListKeyRotations"] = func() any { return &regions.ListKeyRotationsInput{KeyID: key.KeyID} }
+	for _, op := range []string{"DisableKeyRotation", "GetKeyRotationStatus", "RotateKeyOnDemand"} {
+		inputs[op] = func() any { return &regions.KeyInput{KeyID: key.KeyID} }
+	}
 	inputs["GenerateDataKeyWithoutPlaintext"] = inputs["GenerateDataKey"]
 	for op, row := range table {
 		if len(row) != len(tableStates) {

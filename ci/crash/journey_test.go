@@ -23,6 +23,7 @@ type journey struct {
 	grant    string // on mrk, whose CreateGrant was answered
 	revoked  bool   // its end was at least asked for
 	ended    bool   // and answered
+	rotated  rotated
 }
 
 const aliasName = "alias/a"
@@ -51,7 +52,9 @@ func (j *journey) run(t *testing.T, p *pair) error {
 	if made, err = a.CreateKey(ctx, &kms.CreateKeyInput{}); err != nil {
 		return err
 	}
-	single := *made.KeyMetadata.KeyId
+	if err := j.rotated.run(t, a, *made.KeyMetadata.KeyId); err != nil {
+		return err
+	}
 	if made, err = h.CreateKey(ctx, &kms.CreateKeyInput{}); err != nil {
 		return err
 	}
@@ -63,7 +66,7 @@ func (j *journey) run(t *testing.T, p *pair) error {
 	if _, err = h.UpdateAlias(ctx, &kms.UpdateAliasInput{AliasName: aws.String(aliasName), TargetKeyId: &j.mrk}); err != nil {
 		return err
 	}
-	if _, err = a.DisableKey(ctx, &kms.DisableKeyInput{KeyId: &single}); err != nil {
+	if _, err = a.DisableKey(ctx, &kms.DisableKeyInput{KeyId: &j.rotated.key}); err != nil {
 		return err
 	}
 	if _, err = h.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: &j.single}); err != nil {
@@ -86,6 +89,7 @@ func (j *journey) verify(t *testing.T, p *pair, point string) {
 		j.verifyReplica(t, p, point)
 		j.verifyAllowed(t, h, point)
 	}
+	j.rotated.verify(t, p.client(t, away), point)
 	if j.single != "" {
 		if _, err := h.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &j.single}); err != nil {
 			t.Errorf("%s: an answered key is gone: %v", point, err)

@@ -70,7 +70,7 @@ is an administrator.`,
 	f.StringArrayVar(&o.identities, "identity", nil, "NAME=ACCOUNT:POLICYFILE adds the user NAME of ACCOUNT, with that IAM policy, and a profile NAME to the credentials file; may be repeated")
 	f.StringVar(&o.auditDir, "audit-log-dir", "", "folder of the audit logs, one folder a Region (default --data/REGION/audit)")
 	f.DurationVar(&o.clockOffset, "clock-offset", 0, "shifts schedules and deletion windows; signatures are always checked by the real clock")
-	f.DurationVar(&o.rotationTick, "rotation-tick", time.Minute, "how often schedules are looked at")
+	f.DurationVar(&o.rotationTick, "rotation-tick", time.Minute, "how often keys are looked for whose material is to be rotated")
 	f.StringVar(&o.backend, "backend", "inprocess", "how the token's library runs: inprocess")
 	f.StringVar(&o.storage, "storage", "wrapped", "where material of single-Region keys is kept: wrapped (in the store, under the domain key) or token (never leaves the token; such keys are in no backup of the store)")
 	f.IntVar(&o.maxKeys, "max-keys", regions.DefaultMaxKeys, "how many keys each account may have in each Region")
@@ -194,7 +194,7 @@ func openNodes(ctx context.Context, o devOptions, log zerolog.Logger) (nodes []*
 			}
 		}
 		cfg := nodeConfig{
-			dir: dir, name: name, storage: keyring.Storage(strings.ToUpper(o.storage)), maxKeys: o.maxKeys,
+			dir: dir, name: name, storage: keyring.Storage(strings.ToUpper(o.storage)), maxKeys: o.maxKeys, rotationTick: o.rotationTick,
 			token: func(ctx context.Context) (hsmbackend.Token, error) {
 				made, err := softhsm.Open(filepath.Join(dir, tokenFolder))
 				if err != nil {

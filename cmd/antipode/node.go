@@ -30,11 +30,13 @@ type nodeConfig struct {
 	auditDir string // "" means the folder's own
 	storage  keyring.Storage
 	maxKeys  int // of an account; 0 means the default
-	token    func(ctx context.Context) (hsmbackend.Token, error)
-	further  []tokenConfig // tokens that a new version of the domain key is loaded into
-	fips     bool          // see config.FIPS
-	clock    func() time.Time
-	log      zerolog.Logger
+	// rotationTick is how often keys are looked for that are to be rotated; 0 means the default.
+	rotationTick time.Duration
+	token        func(ctx context.Context) (hsmbackend.Token, error)
+	further      []tokenConfig // tokens that a new version of the domain key is loaded into
+	fips         bool          // see config.FIPS
+	clock        func() time.Time
+	log          zerolog.Logger
 }
 
 // node is one Region, open.
@@ -107,8 +109,8 @@ func (n *node) openRegion(ctx context.Context, cfg nodeConfig, token hsmbackend.
 	durable, token := withSteps(db, token)
 	n.region, err = regions.Open(ctx, regions.Config{
 		Partition: partition, Name: cfg.name, Store: durable, Token: token, Audit: log, Storage: cfg.storage,
-		MaxKeys: cfg.maxKeys,
-		Clock:   cfg.clock, Steady: steady(), Random: rand.Reader, Log: cfg.log,
+		MaxKeys: cfg.maxKeys, RotationTick: cfg.rotationTick,
+		Clock: cfg.clock, Steady: steady(), Random: rand.Reader, Log: cfg.log,
 	})
 	if err != nil {
 		return err

@@ -86,6 +86,21 @@ func (f *Fields) Map(name string, values map[string]string) {
 // Object adds an object, or null if value is zero.
 func (f *Fields) Object(name string, value Fields) { f.open = value.appendTo(f.name(name)) }
 
+// Text returns the string that was given under this name. It reads the whole object.
+func (f *Fields) Text(name string) (value string, found bool) {
+	if f.IsZero() {
+		return "", false
+	}
+	var members map[string]jsontext.Value
+	if err := json.Unmarshal(f.appendTo(nil), &members, jsontext.AllowDuplicateNames(true)); err != nil {
+		return "", false
+	}
+	if err := json.Unmarshal(members[name], &value); err != nil {
+		return "", false
+	}
+	return value, true
+}
+
 func (f *Fields) name(name string) []byte {
 	b := f.open
 	switch len(b) {

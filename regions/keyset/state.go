@@ -63,12 +63,25 @@ type Material struct {
 	ID      string         `cbor:"1,keyasint"` // 64 lower-case hex digits
 	Status  MaterialStatus `cbor:"2,keyasint"`
 	Created int64          `cbor:"3,keyasint"` // Unix milliseconds
+	// Cause says how it came by a rotation: [Automatic] or [OnDemand]; empty for a key's first material.
+	Cause RotationCause `cbor:"4,keyasint,omitempty"`
 }
+
+// RotationCause is what began a rotation, with AWS's names.
+type RotationCause string
+
+// The causes of a rotation.
+const (
+	Automatic RotationCause = "AUTOMATIC"
+	OnDemand  RotationCause = "ON_DEMAND"
+)
 
 // Rotation is the schedule of automatic rotation.
 type Rotation struct {
 	Enabled    bool   `cbor:"1,keyasint"`
 	PeriodDays uint64 `cbor:"2,keyasint"` // 90 to 2560 if enabled, otherwise that or 0
+	// Next is when it rotates next, Unix milliseconds; 0 if it is not enabled.
+	Next int64 `cbor:"3,keyasint,omitempty"`
 }
 
 // Member returns the member of this Region.
@@ -132,12 +145,12 @@ func (s State) keptBy(next State) error {
 	if s.Spec != next.Spec || s.Usage != next.Usage || s.Origin != next.Origin || s.Created != next.Created {
 		return fmt.Errorf("%w: spec, usage, origin or creation of %s", ErrShrinks, s.KeyID)
 	}
-	created := make(map[string]int64, len(next.Materials))
+	kept := make(map[string]Material, len(next.Materials))
 	for _, m := range next.Materials {
-		created[m.ID] = m.Created
+		kept[m.ID] = m
 	}
 	for _, m := range s.Materials {
-		if at, there := created[m.ID]; !there || at != m.Created {
+		if k, there := kept[m.ID]; !there || k.Created != m.Created || k.Cause != m.Cause {
 			return fmt.Errorf("%w: material %s", ErrShrinks, m.ID)
 		}
 	}

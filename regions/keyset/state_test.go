@@ -28,7 +28,7 @@ func state(head keyset.Head) keyset.State {
 			{Region: west, Incarnation: [16]byte{2}, Status: keyset.Creating},
 		},
 		Materials: []keyset.Material{material("a", keyset.NonCurrent), material("b", keyset.Current)},
-		Rotation:  keyset.Rotation{Enabled: true, PeriodDays: 365},
+		Rotation:  keyset.Rotation{Enabled: true, PeriodDays: 365, Next: 1},
 	}
 }
 
@@ -77,6 +77,9 @@ func TestStateRules(t *testing.T) {
 		"rotation of 0 days":     func(s *keyset.State) { s.Rotation.PeriodDays = 0 },
 		"rotation of 89 days":    func(s *keyset.State) { s.Rotation.PeriodDays = 89 },
 		"rotation of 2561 days":  func(s *keyset.State) { s.Rotation.PeriodDays = 2561 },
+		"rotation never":         func(s *keyset.State) { s.Rotation.Next = 0 },
+		"rotation off, and next": func(s *keyset.State) { s.Rotation.Enabled = false },
+		"cause of a rotation":    func(s *keyset.State) { s.Materials[0].Cause = "WHIM" },
 		"too many members":       func(s *keyset.State) { s.Members = make([]keyset.Member, keyset.MaxMembers+1) },
 		"too many materials":     func(s *keyset.State) { s.Materials = make([]keyset.Material, keyset.MaxMaterials+1) },
 	} {
@@ -90,7 +93,7 @@ func TestStateRules(t *testing.T) {
 		"one pending":              func(s *keyset.State) { s.Materials = append(s.Materials, material("c", keyset.Pending)) },
 		"never rotated":            func(s *keyset.State) { s.Rotation = keyset.Rotation{} },
 		"to be imported":           func(s *keyset.State) { s.Origin, s.Materials = "EXTERNAL", nil },
-		"rotation off, period set": func(s *keyset.State) { s.Rotation.Enabled = false },
+		"rotation off, period set": func(s *keyset.State) { s.Rotation.Enabled, s.Rotation.Next = false, 0 },
 	} {
 		s := clone(state(head()))
 		change(&s)

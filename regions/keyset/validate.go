@@ -29,8 +29,15 @@ func (s State) Validate() error {
 	if err := s.validateMaterials(); err != nil {
 		return err
 	}
-	if p := s.Rotation.PeriodDays; (p < 90 || p > 2560) && (p != 0 || s.Rotation.Enabled) {
+	return s.Rotation.validate()
+}
+
+func (r Rotation) validate() error {
+	if p := r.PeriodDays; (p < 90 || p > 2560) && (p != 0 || r.Enabled) {
 		return fmt.Errorf("%w: rotation period of %d days", ErrInvalid, p)
+	}
+	if r.Enabled != (r.Next > 0) || r.Next < 0 {
+		return fmt.Errorf("%w: rotation at %d, enabled is %t", ErrInvalid, r.Next, r.Enabled)
 	}
 	return nil
 }
@@ -67,6 +74,9 @@ func (s State) validateMaterials() error {
 			return fmt.Errorf("%w: material id malformed or repeated", ErrInvalid)
 		}
 		seen[m.ID] = true
+		if m.Cause != "" && m.Cause != Automatic && m.Cause != OnDemand {
+			return fmt.Errorf("%w: cause of rotation %.20q", ErrInvalid, m.Cause)
+		}
 		switch m.Status {
 		case Current, NonCurrent, Pending:
 			count[m.Status]++

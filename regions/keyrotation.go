@@ -1,0 +1,227 @@
+package regions
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"antipode/regions/awstime"
+	"antipode/regions/keyset"
+)
+
+// EnableKeyRotationInput is the request of EnableKeyRotation.
+type EnableKeyRotationInput struct {
+	KeyID                string `json:"KeyId"`
+	RotationPeriodInDays *int   `json:"RotationPeriodInDays"` // 90 to 2560, default 365
+}
+
+func (in *EnableKeyRotationInput) validate() error {
+	if err := validateKeyID(in.KeyID, "keyId"); err != nil {
+		return err
+	}
+	if in.RotationPeriodInDays == nil {
+		return nil
+	}
+	return checkRange(*in.RotationPeriodInDays, "rotationPeriodInDays", minRotationDays, maxRotationDays)
+}
+
+// enableKeyRotation begins a period, unless the key is rotated in such periods already.
+func enableKeyRotation(ctx context.Context, r *Region, c *Call, in *EnableKeyRotationInput) (*struct{}, error) {
+	days := limitOr(in.RotationPeriodInDays, defaultRotationDays)
+	c.param("rotationPeriodInDays", days)
+	c.request.Context.RotationPeriodInDays = days
+	return nil, r.reschedule(ctx, c, in.KeyID, func(s *keyset.Rotation) {
+		if s.Enabled && s.PeriodDays == uint64(days) { //nolint:gosec // 90 to 2560
+			return
+		}
+		s.Enabled, s.PeriodDays = true, uint64(days) //nolint:gosec // 90 to 2560
+		s.Next = r.Now().Add(time.Duration(days) * day).UnixMilli()
+	})
+}
+
+func disableKeyRotation(ctx context.Context, r *Region, c *Call, in *KeyInput) (*struct{}, error) {
+	return nil, r.reschedule(ctx, c, in.KeyID, func(s *keyset.Rotation) { s.Enabled, s.Next = false, 0 })
+}
+
+// reschedule changes when a key is rotated.
+func (r *Region) reschedule(ctx context.Context, c *Call, keyID string, edit func(*keyset.Rotation)) error {
+	c.param("keyId", keyID)
+	v, err := r.find(ctx, c, keyID, false)
+	if err != nil {
+		return err
+	}
+	if err := r.admit(ctx, c, v); err != nil {
+		return err
+	}
+	if err := r.checkRotatesHere(c.op.Name, v.key); err != nil {
+		return err
+	}
+	return r.Update(ctx, func(tx Tx) error {
+		k, err := Get[Key](ctx, tx, r.ring, v.key.RecordKey())
+		if err != nil {
+			return err
+		}
+		if err := r.CheckState(c.op.Name, k); err != nil {
+			return err
+		}
+		if err := r.checkRotatesHere(c.op.Name, k); err != nil {
+			return err
+		}
+		next := k.schedule()
+		edit(&next)
+		if next == k.schedule() {
+			return nil
+		}
+		if next.Enabled {
+			if err := r.checkAlone(ctx, tx, k); err != nil {
+				return err
+			}
+		}
+		return r.changeRotation(ctx, tx, k.RecordKey(), func(_ *Key, s *keyset.Rotation, _ *[]keyset.Material) error {
+			*s = next
+			return nil
+		})
+	})
+}
+
+// GetKeyRotationStatusOutput is the answer of GetKeyRotationStatus.
+type GetKeyRotationStatusOutput struct {
+	KeyID                string            `json:"KeyId"` // not the ARN
+	KeyRotationEnabled   bool              `json:"KeyRotationEnabled"`
+	NextRotationDate     awstime.Timestamp `json:"NextRotationDate,omitzero"`
+	RotationPeriodInDays int               `json:"RotationPeriodInDays,omitzero"`
+}
+
+// getKeyRotationStatus answers that a key which waits for its deletion is not rotated, as AWS does; when that is
+// cancelled the schedule is as before.
+func getKeyRotationStatus(ctx context.Context, r *Region, c *Call, in *KeyInput) (*GetKeyRotationStatusOutput, error) {
+	c.param("keyId", in.KeyID)
+	v, err := r.find(ctx, c, in.KeyID, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.admit(ctx, c, v); err != nil {
+		return nil, err
+	}
+	if err := r.checkRotates(c.op.Name, v.key); err != nil {
+		return nil, err
+	}
+	out := &GetKeyRotationStatusOutput{KeyID: v.key.KeyID}
+	if v.key.State == StatePendingDeletion || v.key.State == StatePendingReplicaDeletion {
+		return out, nil
+	}
+	if s := v.key.schedule(); s.Enabled {
+		out.KeyRotationEnabled, out.RotationPeriodInDays = true, int(s.PeriodDays) //nolint:gosec // at most 2560
+		out.NextRotationDate = awstime.FromMillis(s.Next)
+	}
+	return out, nil
+}
+
+// RotateKeyOnDemandOutput is the answer of RotateKeyOnDemand.
+type RotateKeyOnDemandOutput struct {
+	KeyID string `json:"KeyId"` // not the ARN
+}
+
+// rotateKeyOnDemand answers when the new material encrypts: there is no rotation in progress afterwards.
+func rotateKeyOnDemand(ctx context.Context, r *Region, c *Call, in *KeyInput) (*RotateKeyOnDemandOutput, error) {
+	c.param("keyId", in.KeyID)
+	v, err := r.find(ctx, c, in.KeyID, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.admit(ctx, c, v); err != nil {
+		return nil, err
+	}
+	if err := r.rotate(ctx, v.key.RecordKey(), keyset.OnDemand); err != nil {
+		return nil, err
+	}
+	c.response("keyId", v.key.KeyID)
+	return &RotateKeyOnDemandOutput{KeyID: v.key.KeyID}, nil
+}
+
+// ListKeyRotationsInput is the request of ListKeyRotations.
+type ListKeyRotationsInput struct {
+	KeyID              string `json:"KeyId"`
+	IncludeKeyMaterial string `json:"IncludeKeyMaterial"` // ROTATIONS_ONLY, which is the default, or ALL_KEY_MATERIAL
+	Limit              *int   `json:"Limit"`              // 1 to 1000, default 100
+	Marker             string `json:"Marker"`
+}
+
+// ListKeyRotationsOutput is the answer of ListKeyRotations.
+type ListKeyRotationsOutput struct {
+	Rotations  []RotationsListEntry `json:"Rotations"` // the oldest first
+	NextMarker string               `json:"NextMarker,omitzero"`
+	Truncated  bool                 `json:"Truncated"`
+}
+
+// RotationsListEntry is one key material. The first one has no date and no type.
+type RotationsListEntry struct {
+	KeyID            string               `json:"KeyId"` // not the ARN
+	KeyMaterialID    string               `json:"KeyMaterialId"`
+	KeyMaterialState string               `json:"KeyMaterialState"` // CURRENT or NON_CURRENT
+	RotationDate     awstime.Timestamp    `json:"RotationDate,omitzero"`
+	RotationType     keyset.RotationCause `json:"RotationType,omitzero"`
+}
+
+// What ListKeyRotations may be asked to include.
+const (
+	includeRotations = "ROTATIONS_ONLY"
+	includeAll       = "ALL_KEY_MATERIAL"
+)
+
+func (in *ListKeyRotationsInput) validate() error {
+	if err := validateKeyID(in.KeyID, "keyId"); err != nil {
+		return err
+	}
+	switch in.IncludeKeyMaterial {
+	case "", includeAll, includeRotations:
+	default:
+		return invalidEnum(in.IncludeKeyMaterial, "includeKeyMaterial", includeAll, includeRotations)
+	}
+	return validatePage(in.Limit, 1000, in.Marker)
+}
+
+func listKeyRotations(ctx context.Context, r *Region, c *Call, in *ListKeyRotationsInput) (*ListKeyRotationsOutput, error) {
+	c.param("keyId", in.KeyID)
+	v, err := r.find(ctx, c, in.KeyID, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.admit(ctx, c, v); err != nil {
+		return nil, err
+	}
+	if err := r.checkRotates(c.op.Name, v.key); err != nil {
+		return nil, err
+	}
+	after, err := decodeMarker(in.Marker)
+	if err != nil {
+		return nil, err
+	}
+	var list []RotationsListEntry
+	for _, m := range v.key.history() {
+		if m.Status == keyset.Pending || m.Cause == "" && in.IncludeKeyMaterial != includeAll {
+			continue
+		}
+		e := RotationsListEntry{KeyID: v.key.KeyID, KeyMaterialID: m.ID, KeyMaterialState: "NON_CURRENT", RotationType: m.Cause}
+		if m.Status == keyset.Current {
+			e.KeyMaterialState = "CURRENT"
+		}
+		if m.Cause != "" {
+			e.RotationDate = awstime.FromMillis(m.Created)
+		}
+		list = append(list, e)
+	}
+	if after != "" {
+		i := slices.IndexFunc(list, func(e RotationsListEntry) bool { return e.KeyMaterialID == after })
+		if i < 0 {
+			return nil, Errorf(CodeInvalidMarker, "Could not deserialize marker")
+		}
+		list = list[i+1:]
+	}
+	out := &ListKeyRotationsOutput{Rotations: []RotationsListEntry{}}
+	if limit := limitOr(in.Limit, 100); len(list) > limit {
+		list, out.Truncated, out.NextMarker = list[:limit], true, encodeMarker(list[limit-1].KeyMaterialID)
+	}
+	out.Rotations = append(out.Rotations, list...)
+	return out, nil
+}

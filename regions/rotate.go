@@ -1,0 +1,225 @@
+package regions
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"antipode/regions/arn"
+	"antipode/regions/audit"
+	"antipode/regions/keyring"
+	"antipode/regions/keyset"
+)
+
+// eventRotateKey is the audit log's name for a rotation, whoever asked for it.
+const eventRotateKey = "RotateKey"
+
+// errNoRotation says that a key is not to be rotated now: its rotation was switched off, or it was rotated.
+var errNoRotation = errors.New("the key is not due for rotation")
+
+// rotations are the keys that are being rotated, at most one rotation of each.
+type rotations struct {
+	mu   sync.Mutex
+	keys map[RecordKey]struct{}
+}
+
+// begin reports whether no other rotation of the key is going on. If so, end must be called.
+func (s *rotations) begin(key RecordKey) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, busy := s.keys[key]; busy {
+		return false
+	}
+	if s.keys == nil {
+		s.keys = map[RecordKey]struct{}{}
+	}
+	s.keys[key] = struct{}{}
+	return true
+}
+
+func (s *rotations) end(key RecordKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.keys, key)
+}
+
+// rotate gives the key new material: intent, new material on the token, one transaction that stores it and lets it
+// encrypt from then on, outcome. The materials before it stay and decrypt. Cut off anywhere, the key has either its old
+// material or the new one, and nothing of the other is left on the token. It returns errNoRotation, or an [*Error] for a
+// rotation that is not allowed.
+func (r *Region) rotate(ctx context.Context, at RecordKey, cause keyset.RotationCause) error {
+	if !r.rotating.begin(at) {
+		return Errorf(CodeConflict, "A rotation of the key %s is in progress.", r.KeyARN(at.Account, at.ID))
+	}
+	defer r.rotating.end(at)
+	var k Key
+	err := r.cfg.Store.View(ctx, func(rd Reader) (err error) {
+		if k, err = Get[Key](ctx, rd, r.ring, at); err != nil {
+			return err
+		}
+		return r.checkRotation(ctx, rd, k, cause)
+	})
+	if isNoRecord(err) {
+		return errNoRotation
+	}
+	if err != nil {
+		return err
+	}
+	return r.Audited(ctx, r.rotateEvent(k, cause), func(e *audit.Event) error {
+		m, err := r.makeMaterial(ctx, k, r.Now().UnixMilli())
+		if err != nil {
+			return err
+		}
+		if err := r.commitRotation(ctx, k, m, cause); err != nil {
+			r.abandon(ctx, k, m)
+			return err
+		}
+		e.ServiceEventDetails.Str("currentKeyMaterialId", m.ID)
+		return nil
+	})
+}
+
+// commitRotation lets the material m encrypt in place of k.Current. A commit that reports an error may have happened all
+// the same, and then there is none.
+func (r *Region) commitRotation(ctx context.Context, k Key, m keyring.Material, cause keyset.RotationCause) error {
+	at := k.RecordKey()
+	err := r.Update(ctx, func(tx Tx) error {
+		now, err := Get[Key](ctx, tx, r.ring, at)
+		if err != nil {
+			return err
+		}
+		if now.Current != k.Current {
+			return Errorf(CodeConflict, "A rotation of the key %s is in progress.", r.KeyARN(at.Account, at.ID))
+		}
+		if err := r.checkRotation(ctx, tx, now, cause); err != nil {
+			return err
+		}
+		if err := r.PutMaterials(ctx, tx, m); err != nil {
+			return err
+		}
+		err = r.changeRotation(ctx, tx, at, func(k *Key, s *keyset.Rotation, have *[]keyset.Material) error {
+			for i := range *have {
+				if (*have)[i].Status == keyset.Current {
+					(*have)[i].Status = keyset.NonCurrent
+				}
+			}
+			*have = append(*have, keyset.Material{ID: m.ID, Status: keyset.Current, Created: m.Created, Cause: cause})
+			k.Current = m.ID
+			if cause == keyset.Automatic {
+				s.Next = r.nextRotation(*s)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return tx.Delete(ctx, TokenKey{Account: k.Account, KeyID: k.KeyID}.RecordKey())
+	})
+	if err != nil && r.hasMaterial(ctx, m) {
+		return nil
+	}
+	return err
+}
+
+// nextRotation is one period after the last date. A key that was rotated long after its date, because it was disabled, is
+// rotated a period from now.
+func (r *Region) nextRotation(s keyset.Rotation) int64 {
+	period := time.Duration(s.PeriodDays) * day //nolint:gosec // at most 2560
+	now, next := r.Now(), time.UnixMilli(s.Next).Add(period)
+	if late := now.Sub(time.UnixMilli(s.Next)); late > day {
+		next = now.Add(period)
+	}
+	return next.UnixMilli()
+}
+
+// checkRotation decides whether the key is to be rotated now.
+func (r *Region) checkRotation(ctx context.Context, rd Reader, k Key, cause keyset.RotationCause) error {
+	if cause == keyset.Automatic && !r.overdue(k) {
+		return errNoRotation
+	}
+	const operation = "RotateKeyOnDemand"
+	if err := r.CheckState(operation, k); err != nil {
+		return err
+	}
+	if err := r.checkRotatesHere(operation, k); err != nil {
+		return err
+	}
+	if err := r.checkAlone(ctx, rd, k); err != nil {
+		return err
+	}
+	done := 0
+	for _, m := range k.history() {
+		if m.Status == keyset.Pending {
+			return Errorf(CodeConflict, "A rotation of the key %s is in progress.", r.KeyARN(k.Account, k.KeyID))
+		}
+		if m.Cause == keyset.OnDemand {
+			done++
+		}
+	}
+	if len(k.history()) >= keyset.MaxMaterials {
+		return Errorf(CodeLimitExceeded, "The key %s has %d key materials and can have no more.", r.KeyARN(k.Account, k.KeyID), keyset.MaxMaterials)
+	}
+	if cause == keyset.Automatic {
+		return nil
+	}
+	if s := k.schedule(); s.Enabled && s.Next-r.Now().UnixMilli() <= quietTime.Milliseconds() {
+		return Errorf(CodeConflict, "An automatic rotation of the key %s is in progress or scheduled to begin within the next "+
+			"20 minutes.", r.KeyARN(k.Account, k.KeyID))
+	}
+	if done >= maxOnDemand {
+		return Errorf(CodeLimitExceeded, "The on-demand rotations limit has been reached for the given keyId. No more on-demand "+
+			"rotations can be performed for this key: %s", r.KeyARN(k.Account, k.KeyID))
+	}
+	return nil
+}
+
+func (r *Region) rotateEvent(k Key, cause keyset.RotationCause) audit.Event {
+	e := audit.Event{
+		EventName: eventRotateKey, EventType: audit.TypeServiceEvent,
+		UserIdentity:       audit.UserIdentity{AccountID: k.Account, InvokedBy: "AWS Internal"},
+		RecipientAccountID: k.Account,
+		Resources:          []audit.Resource{{ARN: r.KeyARN(k.Account, k.KeyID), AccountID: k.Account}},
+	}
+	e.ServiceEventDetails.Str("keyId", k.KeyID)
+	e.ServiceEventDetails.Str("rotationType", string(cause))
+	e.ServiceEventDetails.Str("keyOrigin", k.Origin)
+	e.ServiceEventDetails.Str("previousKeyMaterialId", k.Current)
+	return e
+}
+
+// hasMaterial reports whether this material is in the store.
+func (r *Region) hasMaterial(ctx context.Context, m keyring.Material) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
+	defer cancel()
+	return r.cfg.Store.View(ctx, func(rd Reader) error {
+		_, err := Get[MaterialRecord](ctx, rd, r.ring, MaterialRecord{m}.RecordKey())
+		return err
+	}) == nil
+}
+
+// wasRotated reports whether an intent that a crash left open is that of a rotation that was committed, and completes its
+// event. The key's material is another one than when it began; no other rotation can have come since.
+func (r *Region) wasRotated(ctx context.Context, e *audit.Event) bool {
+	if e.EventName != eventRotateKey || e.EventType != audit.TypeServiceEvent || len(e.Resources) != 1 {
+		return false
+	}
+	name, err := arn.Resolve(e.Resources[0].ARN, r.place(e.RecipientAccountID))
+	if err != nil {
+		return false
+	}
+	var k Key
+	err = r.cfg.Store.View(ctx, func(rd Reader) error {
+		k, err = Get[Key](ctx, rd, r.ring, Key{Account: e.RecipientAccountID, KeyID: name.ID}.RecordKey())
+		return err
+	})
+	if err != nil {
+		return false
+	}
+	previous, is := e.ServiceEventDetails.Text("previousKeyMaterialId")
+	if !is || previous == k.Current {
+		return false
+	}
+	e.ServiceEventDetails.Str("currentKeyMaterialId", k.Current)
+	return true
+}

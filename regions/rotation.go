@@ -1,0 +1,190 @@
+package regions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"antipode/regions/keyset"
+)
+
+// Rotation is the schedule and the history of a single-Region key's material. A multi-Region key's are part of what its
+// Regions share.
+type Rotation struct {
+	Schedule keyset.Rotation `cbor:"1,keyasint"`
+	// Materials are all of the key's materials in order, from the first rotation on; before it the key has one.
+	Materials []keyset.Material `cbor:"2,keyasint"`
+}
+
+// AWS's limits of rotation.
+const (
+	minRotationDays     = 90
+	maxRotationDays     = 2560
+	defaultRotationDays = 365
+	maxOnDemand         = 25 // rotations on demand, in a key's life
+	// quietTime is how long before an automatic rotation none can be asked for.
+	quietTime = 20 * time.Minute
+)
+
+// schedule returns when the key is rotated.
+func (k Key) schedule() keyset.Rotation {
+	switch {
+	case k.MultiRegion != nil && k.MultiRegion.State != nil:
+		return k.MultiRegion.State.Rotation
+	case k.MultiRegion == nil && k.Rotation != nil:
+		return k.Rotation.Schedule
+	}
+	return keyset.Rotation{}
+}
+
+// history returns the key's materials, the first one first. It is not to be changed.
+func (k Key) history() []keyset.Material {
+	switch {
+	case k.MultiRegion != nil && k.MultiRegion.State != nil:
+		return k.MultiRegion.State.Materials
+	case k.MultiRegion == nil && k.Rotation != nil && len(k.Rotation.Materials) > 0:
+		return k.Rotation.Materials
+	case k.MultiRegion == nil && k.Current != "":
+		return []keyset.Material{{ID: k.Current, Status: keyset.Current, Created: k.Created}}
+	}
+	return nil
+}
+
+// rotates reports whether it is this Region that rotates the key: it has the key's primary or the only one.
+func (k Key) rotates() bool {
+	if k.MultiRegion == nil {
+		return true
+	}
+	if k.MultiRegion.State == nil {
+		return false
+	}
+	primary, _ := k.MultiRegion.State.Member(k.MultiRegion.State.Primary)
+	return primary.Incarnation == k.MultiRegion.Incarnation
+}
+
+// rotationDue is when the key's material is to be rotated, 0 for never. A key that is not Enabled is not rotated.
+func (k Key) rotationDue() int64 {
+	if k.State != StateEnabled || !k.rotates() {
+		return 0
+	}
+	return k.schedule().Next
+}
+
+// changeRotation changes, inside a transaction, the schedule and the materials of a key, and what change does to the key
+// besides. For a multi-Region key it is a change of what is shared; see [Region.ChangeShared].
+func (r *Region) changeRotation(ctx context.Context, tx Tx, at RecordKey, change func(k *Key, s *keyset.Rotation, m *[]keyset.Material) error) error {
+	k, err := Get[Key](ctx, tx, r.ring, at)
+	if err != nil {
+		return err
+	}
+	if k.MultiRegion != nil {
+		_, err := r.ChangeShared(ctx, tx, k.Account, k.KeyID, func(k *Key, s *keyset.State) error {
+			return change(k, &s.Rotation, &s.Materials)
+		})
+		return err
+	}
+	next := Rotation{Schedule: k.schedule(), Materials: slices.Clone(k.history())}
+	if err := change(&k, &next.Schedule, &next.Materials); err != nil {
+		return err
+	}
+	k.Rotation = &next
+	return Put(ctx, tx, r.ring, k)
+}
+
+// checkRotates returns the error for an operation on the rotation of a key that has none, or none here.
+func (r *Region) checkRotates(operation string, k Key) error {
+	arn := r.KeyARN(k.Account, k.KeyID)
+	switch {
+	case k.Origin != OriginAWSKMS:
+		return Errorf(CodeUnsupportedOperation, "%s origin is %s which is not valid for this operation.", arn, k.Origin)
+	case k.Spec != SpecSymmetricDefault || k.Usage != UsageEncryptDecrypt:
+		return Errorf(CodeUnsupportedOperation, "%s key spec is %s which is not valid for %s.", arn, k.Spec, operation)
+	}
+	return nil
+}
+
+// checkRotatesHere is checkRotates, and refuses what only the primary may do.
+func (r *Region) checkRotatesHere(operation string, k Key) error {
+	if err := r.checkRotates(operation, k); err != nil {
+		return err
+	}
+	if !k.rotates() {
+		return Errorf(CodeUnsupportedOperation, "%s is not a multi-Region primary key.", r.KeyARN(k.Account, k.KeyID))
+	}
+	if k.MultiRegion != nil && r.Recovering() {
+		return errRecovering(r.cfg.Name)
+	}
+	return nil
+}
+
+// checkAlone refuses to rotate a primary that has replicas, or is about to have one: new material may not encrypt before
+// all of them hold it.
+func (r *Region) checkAlone(ctx context.Context, rd Reader, k Key) error {
+	if k.MultiRegion == nil {
+		return nil
+	}
+	arn := r.KeyARN(k.Account, k.KeyID)
+	if len(k.MultiRegion.State.Members) > 1 {
+		return Errorf(CodeUnsupportedOperation, "%s has replica keys. Rotation of a multi-Region key that has replicas is not "+
+			"supported by this version of Antipode.", arn)
+	}
+	open, err := rd.List(ctx, Query{Kind: KindSourceEx, Account: k.Account, ID: k.KeyID})
+	if err != nil {
+		return err
+	}
+	for _, e := range open {
+		if e.Due != 0 {
+			return Errorf(CodeConflict, "%s is being replicated.", arn)
+		}
+	}
+	return nil
+}
+
+// overdue reports whether the key's rotation should have begun.
+func (r *Region) overdue(k Key) bool {
+	due := k.rotationDue()
+	return due != 0 && due <= r.Now().UnixMilli()
+}
+
+// RotateDue rotates the keys whose date has come by this Region's clock. A Region that recovers rotates nothing: it may
+// have rotated already, and have lost that. It may be called again at any time, and goes on past a key that can't be
+// rotated; the error joins those of all such keys.
+func (r *Region) RotateDue(ctx context.Context) error {
+	if r.Recovering() {
+		return nil
+	}
+	return r.eachDue(ctx, func(at RecordKey) error {
+		err := r.rotate(ctx, at, keyset.Automatic)
+		if err == nil || errors.Is(err, errNoRotation) || errors.Is(err, &Error{Code: CodeConflict}) {
+			return nil
+		}
+		return fmt.Errorf("rotate key %s: %w", at.ID, err)
+	})
+}
+
+// runRotation looks for keys to rotate until ctx ends, at the interval of [Config] and when an overdue key was enabled.
+func (r *Region) runRotation(ctx context.Context) {
+	tick := time.NewTicker(r.cfg.RotationTick)
+	defer tick.Stop()
+	for {
+		if err := r.RotateDue(ctx); err != nil && ctx.Err() == nil {
+			r.cfg.Log.Error().Err(err).Str("region", r.cfg.Name).Msg("rotate keys whose date has come")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-r.rotateNow:
+		}
+	}
+}
+
+// wakeRotation lets runRotation look at once. It doesn't wait.
+func (r *Region) wakeRotation() {
+	select {
+	case r.rotateNow <- struct{}{}:
+	default: // it is awake
+	}
+}

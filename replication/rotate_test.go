@@ -1,0 +1,140 @@
+package replication_test
+
+import (
+	"testing"
+
+	"antipode/regions"
+	"antipode/regions/keyset"
+	"antipode/replication/simtest"
+	"antipode/replication/wire"
+)
+
+func rotate(t *testing.T, r *simtest.Region, key string) error {
+	t.Helper()
+	_, err := r.Do(t.Context(), "RotateKeyOnDemand", &regions.KeyInput{KeyID: key})
+	return err
+}
+
+func rotations(t *testing.T, r *simtest.Region, key string) []regions.RotationsListEntry {
+	t.Helper()
+	out, err := r.Do(t.Context(), "ListKeyRotations", &regions.ListKeyRotationsInput{KeyID: key, IncludeKeyMaterial: "ALL_KEY_MATERIAL"})
+	list, is := out.(*regions.ListKeyRotationsOutput)
+	if err != nil || !is {
+		t.Fatalf("ListKeyRotations: %v", err)
+	}
+	return list.Rotations
+}
+
+// A primary without replicas is rotated; a replica that is made later has all of its materials and the same history. With
+// a replica, neither of the two is rotated: the new material would encrypt before both hold it.
+func TestRotatePrimary(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	_, a, b := twoRegions(t)
+	key := a.CreateKey(ctx)
+	var blobs [][]byte
+	encrypt := func() {
+		t.Helper()
+		blob, err := a.Encrypt(ctx, key, "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		blobs = append(blobs, blob)
+	}
+	encrypt()
+	if _, err := a.Do(ctx, "EnableKeyRotation", &regions.EnableKeyRotationInput{KeyID: key}); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		sequence := a.Holds(ctx, key).Key.MultiRegion.State.Sequence
+		if err := rotate(t, a, key); err != nil {
+			t.Fatal(err)
+		}
+		if s := a.Holds(ctx, key).Key.MultiRegion.State; s.Sequence != sequence+1 || s.Current() != a.Holds(ctx, key).Key.Current {
+			t.Errorf("shared state %+v", s)
+		}
+		encrypt()
+	}
+	replicate(t, a, key, ireland)
+	checkReplicated(t, a, b, key)
+	for i, blob := range blobs {
+		if got, err := b.Decrypt(ctx, blob); err != nil || got != "x" {
+			t.Errorf("the replica opens blob %d as %q, %v", i, got, err)
+		}
+	}
+	here, there := rotations(t, a, key), rotations(t, b, key)
+	if len(here) != 4 || len(there) != 4 {
+		t.Fatalf("%d and %d materials", len(here), len(there))
+	}
+	for i := range here {
+		if here[i] != there[i] {
+			t.Errorf("material %d: %+v and %+v", i, here[i], there[i])
+		}
+	}
+	out, err := b.Do(ctx, "GetKeyRotationStatus", &regions.KeyInput{KeyID: key})
+	if status, is := out.(*regions.GetKeyRotationStatusOutput); err != nil || !is || !status.KeyRotationEnabled || status.RotationPeriodInDays != 365 {
+		t.Errorf("the replica's status: %+v, %v", out, err)
+	}
+
+	// It is the primary that rotates, and not with replicas.
+	for _, op := range []string{"RotateKeyOnDemand", "DisableKeyRotation"} {
+		_, err = b.Do(ctx, op, &regions.KeyInput{KeyID: key})
+		wantText(t, err, regions.CodeUnsupportedOperation, b.Region.KeyARN(simtest.Account, key)+" is not a multi-Region primary key.")
+	}
+	_, err = b.Do(ctx, "EnableKeyRotation", &regions.EnableKeyRotationInput{KeyID: key})
+	wantText(t, err, regions.CodeUnsupportedOperation, b.Region.KeyARN(simtest.Account, key)+" is not a multi-Region primary key.")
+	replicas := a.Region.KeyARN(simtest.Account, key) + " has replica keys. Rotation of a multi-Region key that has replicas is not " +
+		"supported by this version of Antipode."
+	wantText(t, rotate(t, a, key), regions.CodeUnsupportedOperation, replicas)
+	period := 100
+	_, err = a.Do(ctx, "EnableKeyRotation", &regions.EnableKeyRotationInput{KeyID: key, RotationPeriodInDays: &period})
+	wantText(t, err, regions.CodeUnsupportedOperation, replicas)
+	if _, err := a.Do(ctx, "DisableKeyRotation", &regions.KeyInput{KeyID: key}); err != nil {
+		t.Error(err)
+	}
+	if n := len(rotations(t, a, key)); n != 4 {
+		t.Errorf("%d materials", n)
+	}
+	wantCause(t, here)
+}
+
+func wantCause(t *testing.T, list []regions.RotationsListEntry) {
+	t.Helper()
+	for i, e := range list {
+		if want := keyset.OnDemand; i > 0 && e.RotationType != want {
+			t.Errorf("material %d: %s", i, e.RotationType)
+		}
+	}
+}
+
+func wantText(t *testing.T, err error, code, text string) {
+	t.Helper()
+	wantCode(t, err, code)
+	if api := regions.AsError(err); err != nil && api.Message != text {
+		t.Errorf("got %q, want %q", api.Message, text)
+	}
+}
+
+// While an exchange is open, from its offer on, the key is not rotated: the replica would come without the new material.
+func TestRotateWhileReplicating(t *testing.T) {
+	t.Parallel()
+	for _, typ := range []string{wire.TypeOffer, wire.TypeTransfer} {
+		w, a, b := twoRegions(t)
+		ctx := t.Context()
+		key := a.CreateKey(ctx)
+		met := false
+		w.Net.Carry(once(typ, func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
+			met = true
+			want := regions.CodeConflict
+			if typ == wire.TypeTransfer { // it is a member
+				want = regions.CodeUnsupportedOperation
+			}
+			wantCode(t, rotate(t, a, key), want)
+			return deliver(m.Data)
+		}))
+		if err := a.Replicate(ctx, key, ireland); err != nil || !met {
+			t.Fatalf("%s: %v, met %t", typ, err, met)
+		}
+		checkReplicated(t, a, b, key)
+	}
+}
