@@ -39,17 +39,14 @@ func wantHistory(t *testing.T, f *regionstest.Fixture, keyID string, causes ...k
 	if len(h) != len(causes)+1 {
 		t.Fatalf("%d materials after %d rotations: %+v", len(h), len(causes), h)
 	}
-	seen := map[string]bool{}
+	seen, want := map[string]bool{}, append([]keyset.RotationCause{""}, causes...)
 	for i, e := range h {
-		var cause keyset.RotationCause
-		if i > 0 {
-			cause = causes[i-1]
-		}
+		cause := want[i]
 		state := "NON_CURRENT"
 		if i == len(h)-1 {
 			state = "CURRENT"
 		}
-		if e.RotationType != cause || (e.RotationDate.IsZero()) != (i == 0) || e.KeyMaterialState != state || e.KeyID != keyID || seen[e.KeyMaterialID] {
+		if e.RotationType != cause || e.RotationDate.IsZero() != (i == 0) || e.KeyMaterialState != state || e.KeyID != keyID || seen[e.KeyMaterialID] {
 			t.Errorf("material %d of %d: %+v", i, len(h), e)
 		}
 		seen[e.KeyMaterialID] = true

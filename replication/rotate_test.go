@@ -79,16 +79,16 @@ func TestRotatePrimary(t *testing.T) {
 	// It is the primary that rotates, and not with replicas.
 	for _, op := range []string{"RotateKeyOnDemand", "DisableKeyRotation"} {
 		_, err = b.Do(ctx, op, &regions.KeyInput{KeyID: key})
-		wantText(t, err, regions.CodeUnsupportedOperation, b.Region.KeyARN(simtest.Account, key)+" is not a multi-Region primary key.")
+		wantUnsupported(t, err, b.Region.KeyARN(simtest.Account, key)+" is not a multi-Region primary key.")
 	}
 	_, err = b.Do(ctx, "EnableKeyRotation", &regions.EnableKeyRotationInput{KeyID: key})
-	wantText(t, err, regions.CodeUnsupportedOperation, b.Region.KeyARN(simtest.Account, key)+" is not a multi-Region primary key.")
+	wantUnsupported(t, err, b.Region.KeyARN(simtest.Account, key)+" is not a multi-Region primary key.")
 	replicas := a.Region.KeyARN(simtest.Account, key) + " has replica keys. Rotation of a multi-Region key that has replicas is not " +
 		"supported by this version of Antipode."
-	wantText(t, rotate(t, a, key), regions.CodeUnsupportedOperation, replicas)
+	wantUnsupported(t, rotate(t, a, key), replicas)
 	period := 100
 	_, err = a.Do(ctx, "EnableKeyRotation", &regions.EnableKeyRotationInput{KeyID: key, RotationPeriodInDays: &period})
-	wantText(t, err, regions.CodeUnsupportedOperation, replicas)
+	wantUnsupported(t, err, replicas)
 	if _, err := a.Do(ctx, "DisableKeyRotation", &regions.KeyInput{KeyID: key}); err != nil {
 		t.Error(err)
 	}
@@ -107,9 +107,9 @@ func wantCause(t *testing.T, list []regions.RotationsListEntry) {
 	}
 }
 
-func wantText(t *testing.T, err error, code, text string) {
+func wantUnsupported(t *testing.T, err error, text string) {
 	t.Helper()
-	wantCode(t, err, code)
+	wantCode(t, err, regions.CodeUnsupportedOperation)
 	if api := regions.AsError(err); err != nil && api.Message != text {
 		t.Errorf("got %q, want %q", api.Message, text)
 	}

@@ -64,7 +64,7 @@ func TestDevRotation(t *testing.T) {
 		t.Fatalf("%+v, %v", next, err)
 	}
 	p.stop(t)
-	offset := next.NextRotationDate.Sub(time.Now()) - 5*time.Second
+	offset := time.Until(*next.NextRotationDate) - 5*time.Second
 	p = dev(t, data, "--regions", east, "--clock-offset", offset.String(), "--rotation-tick", "100ms")
 	c = p.client(t, east)
 	wait(id, 2)

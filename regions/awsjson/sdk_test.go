@@ -231,6 +231,7 @@ func TestSDKAnswers(t *testing.T) {
 	if out := sdkCall(t, r, seen, "ListGrants", c.ListGrants, &kms.ListGrantsInput{KeyId: id}); len(out.Grants) != 0 {
 		t.Errorf("%+v", out)
 	}
+	sdkRotation(t, r, seen, c)
 	sdkCall(t, r, seen, "DisableKey", c.DisableKey, &kms.DisableKeyInput{KeyId: id})
 	sdkCall(t, r, seen, "EnableKey", c.EnableKey, &kms.EnableKeyInput{KeyId: id})
 	waits := sdkCall(t, r, seen, "ScheduleKeyDeletion", c.ScheduleKeyDeletion, &kms.ScheduleKeyDeletionInput{KeyId: id, PendingWindowInDays: aws.Int32(8)})
@@ -249,6 +250,31 @@ func TestSDKAnswers(t *testing.T) {
 			t.Errorf("%s was not called", op.Name)
 		}
 	}
+}
+
+func sdkRotation(t *testing.T, r *recorder, seen map[string]bool, c *kms.Client) {
+	t.Helper()
+	id := sdkCall(t, r, seen, "CreateKey", c.CreateKey, &kms.CreateKeyInput{}).KeyMetadata.KeyId
+	sdkCall(t, r, seen, "EnableKeyRotation", c.EnableKeyRotation, &kms.EnableKeyRotationInput{KeyId: id, RotationPeriodInDays: aws.Int32(180)})
+	on := sdkCall(t, r, seen, "GetKeyRotationStatus", c.GetKeyRotationStatus, &kms.GetKeyRotationStatusInput{KeyId: id})
+	if !on.KeyRotationEnabled || *on.RotationPeriodInDays != 180 || on.NextRotationDate == nil || *on.KeyId != *id {
+		t.Errorf("%+v", on)
+	}
+	sdkCall(t, r, seen, "RotateKeyOnDemand", c.RotateKeyOnDemand, &kms.RotateKeyOnDemandInput{KeyId: id})
+	list := sdkCall(t, r, seen, "ListKeyRotations", c.ListKeyRotations, &kms.ListKeyRotationsInput{
+		KeyId: id, IncludeKeyMaterial: types.IncludeKeyMaterialAllKeyMaterial, Limit: aws.Int32(1),
+	})
+	if !list.Truncated || len(list.Rotations) != 1 || list.Rotations[0].KeyMaterialState != types.KeyMaterialStateNonCurrent {
+		t.Errorf("%+v", list)
+	}
+	list = sdkCall(t, r, seen, "ListKeyRotations", c.ListKeyRotations, &kms.ListKeyRotationsInput{
+		KeyId: id, IncludeKeyMaterial: types.IncludeKeyMaterialAllKeyMaterial, Marker: list.NextMarker,
+	})
+	if len(list.Rotations) != 1 || list.Rotations[0].RotationType != types.RotationTypeOnDemand || list.Rotations[0].RotationDate == nil {
+		t.Errorf("%+v", list)
+	}
+	sdkCall(t, r, seen, "DisableKeyRotation", c.DisableKeyRotation, &kms.DisableKeyRotationInput{KeyId: id})
+	sdkCall(t, r, seen, "ScheduleKeyDeletion", c.ScheduleKeyDeletion, &kms.ScheduleKeyDeletionInput{KeyId: id, PendingWindowInDays: aws.Int32(7)})
 }
 
 // neverSucceed are the operations that only refuse: there are no custom key stores.
