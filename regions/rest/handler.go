@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"antipode/regions"
+	"antipode/regions/bearer"
 	"antipode/regions/edge"
 	"antipode/regions/signed"
 	"antipode/regions/sigv4"
@@ -19,8 +21,8 @@ import (
 const regionPath = "/v1/regions/{region}"
 
 // Authenticator tells who makes a request that is not signed by AWS Signature Version 4: by a bearer token or by the
-// client certificate of its connection. It must not touch the body. A refusal is a [*regions.Error] or a [*sigv4.Error];
-// any other error is a failure of the service. It is safe for concurrent use.
+// client certificate of its connection. It must not touch the body. It returns [bearer.ErrRefused],
+// [bearer.ErrUnavailable], or a failure of the service. It is safe for concurrent use. [*bearer.Authenticator] is one.
 type Authenticator interface {
 	Authenticate(ctx context.Context, req *http.Request) (regions.Caller, error)
 }
@@ -134,7 +136,12 @@ func (h *Handler) caller(w http.ResponseWriter, req *http.Request, region *regio
 	ctx, cancel := context.WithTimeout(req.Context(), edge.CallTime)
 	defer cancel()
 	caller, err := other.Authenticate(ctx, req)
-	if err != nil {
+	switch {
+	case errors.Is(err, bearer.ErrRefused): // why is for nobody without credentials
+		return caller, nil, sigv4.Refusal(sigv4.ErrUnknownKey)
+	case errors.Is(err, bearer.ErrUnavailable):
+		return caller, nil, regions.Errorf(regions.CodeDependencyTimeout, "The keys of the token's issuer are not to be had. Try again.")
+	case err != nil:
 		return caller, nil, err
 	}
 	edge.Seen(&caller, req, requestID)

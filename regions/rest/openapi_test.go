@@ -197,9 +197,10 @@ func examples() map[string]example {
 		"ReplicateKey": {body: `{"ReplicaRegion":"us-west-1"}`, refused: true}, // this front has one Region; ci/clients replicates
 		"CreateGrant":  {body: newGrant}, "RevokeGrant": {before: grant}, "RetireGrant": {before: grant, body: `{"KeyId":"{ARN}","GrantId":"{GrantId}"}`},
 		"ListGrants": {}, "ListRetirableGrants": {query: "?RetiringPrincipal=arn:aws:iam::" + regionstest.Account + ":user/administrator"},
-		"DescribeCustomKeyStores": {},
-		"BatchEncrypt":            {body: `{"Items":[{"KeyId":"{KeyId}","Plaintext":"eA=="},{"KeyId":"alias/none","Plaintext":"eA=="}]}`},
-		"BatchDecrypt":            {body: `{"Items":[{"CiphertextBlob":"{sealed}"},{"CiphertextBlob":""}]}`},
+		"DescribeCustomKeyStores": {}, "GetKeyRotationStatus": {}, "ListKeyRotations": {}, "DisableKeyRotation": {}, "RotateKeyOnDemand": {},
+		"EnableKeyRotation": {body: `{"RotationPeriodInDays":90}`},
+		"BatchEncrypt":      {body: `{"Items":[{"KeyId":"{KeyId}","Plaintext":"eA=="},{"KeyId":"alias/none","Plaintext":"eA=="}]}`},
+		"BatchDecrypt":      {body: `{"Items":[{"CiphertextBlob":"{sealed}"},{"CiphertextBlob":""}]}`},
 	}
 	for _, name := range []string{"CreateCustomKeyStore", "UpdateCustomKeyStore", "DeleteCustomKeyStore", "ConnectCustomKeyStore", "DisconnectCustomKeyStore"} {
 		out[name] = example{refused: true, body: ""} // there are no custom key stores
