@@ -87,7 +87,7 @@ func (c *cli) call(ctx context.Context, region, operation string, in members) (m
 				return nil, err
 			}
 			args = append(args, flag, "fileb://"+path)
-		case map[string]string:
+		case map[string]string, map[string]any, []string:
 			encoded, err := json.Marshal(v)
 			if err != nil {
 				return nil, err
@@ -125,10 +125,16 @@ type driver struct {
 // newDriver starts a driver; it ends with the test, when its stdin closes, and must exit 0.
 func newDriver(t *testing.T, program string, args ...string) client {
 	t.Helper()
+	return newDriverIn(t, dev.environment(t), program, args...)
+}
+
+// newDriverIn is newDriver with another environment.
+func newDriverIn(t *testing.T, env []string, program string, args ...string) client {
+	t.Helper()
 	// The test's own context ends before its clean-up, which is where the driver is let go.
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, args...)
 	d := &driver{err: &bytes.Buffer{}}
-	cmd.Env = dev.environment(t)
+	cmd.Env = env
 	cmd.Stderr = d.err
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

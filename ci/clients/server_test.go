@@ -22,6 +22,17 @@ const (
 	endsWithin  = 30 * time.Second
 )
 
+// users are those beside the administrator, each with a profile of his name.
+var users = []struct{ name, account, policy string }{
+	{"alice", "111122223333", allow(`["kms:Encrypt","kms:DescribeKey"]`)},
+	{"bob", "111122223333", allow(`"kms:ListKeys"`)},
+	{"carol", "999988887777", allow(`"kms:*"`)},
+}
+
+func allow(actions string) string {
+	return `{"Version":"2012-10-17","Statement":[{"Sid":"Own","Effect":"Allow","Action":` + actions + `,"Resource":"*"}]}`
+}
+
 // dev is the running server that all tests of the package share; TestMain sets it before the first of them.
 var dev server
 
@@ -87,8 +98,17 @@ func start(ctx context.Context, dir string) (server, error) {
 	}
 	defer log.Close() //nolint:errcheck // the child has its own descriptor
 	// Port 0 is a free port; the ready line tells which.
-	s.cmd = exec.CommandContext(ctx, binary, "dev", "--regions", primaryRegion+","+replicaRegion,
-		"--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"))
+	args := []string{
+		"dev", "--regions", primaryRegion + "," + replicaRegion, "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"),
+	}
+	for _, u := range users {
+		path := filepath.Join(dir, u.name+".json")
+		if err := os.WriteFile(path, []byte(u.policy), 0o600); err != nil {
+			return server{}, err
+		}
+		args = append(args, "--identity", u.name+"="+u.account+":"+path)
+	}
+	s.cmd = exec.CommandContext(ctx, binary, args...)
 	s.cmd.Stderr = log
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
