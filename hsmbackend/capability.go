@@ -17,6 +17,8 @@ type Capabilities struct {
 	Mechanisms []Mechanism
 	// KeyTypes that it can generate.
 	KeyTypes []KeyType
+	// NotWrapped are those of KeyTypes that it can make, but not wrap or unwrap.
+	NotWrapped []KeyType
 	// ECDHKDFs that its CKM_ECDH1_DERIVE takes.
 	ECDHKDFs []KDF
 	// XAES is how the message keys of XAES-256-GCM are made. The backend has checked it by a known answer.
@@ -89,3 +91,21 @@ func (c Capabilities) HasMechanism(m Mechanism) bool { return slices.Contains(c.
 
 // HasECDHKDF reports whether the token's ECDH takes the KDF.
 func (c Capabilities) HasECDHKDF(k KDF) bool { return slices.Contains(c.ECDHKDFs, k) }
+
+// HasKeyType reports whether the token can generate keys of this type.
+func (c Capabilities) HasKeyType(kt KeyType) bool { return slices.Contains(c.KeyTypes, kt) }
+
+// Wraps reports whether the token can wrap and unwrap keys of this type.
+func (c Capabilities) Wraps(kt KeyType) bool {
+	return c.HasMechanism(MechAESKWP) && !slices.Contains(c.NotWrapped, kt)
+}
+
+// OAEPOnHost reports whether [RSADecrypter] removes the padding of RSAES-OAEP with this hash in host memory.
+func (c Capabilities) OAEPOnHost(hash Mechanism) bool {
+	return !c.HasMechanism(hash) && c.HasMechanism(MechRSARaw)
+}
+
+// DecryptsOAEP reports whether [RSADecrypter] opens RSAES-OAEP with this hash.
+func (c Capabilities) DecryptsOAEP(hash Mechanism) bool {
+	return c.HasMechanism(hash) || c.OAEPOnHost(hash)
+}

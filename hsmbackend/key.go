@@ -41,9 +41,20 @@ type KeyType string
 // The key types in use.
 const (
 	AES256     KeyType = "AES-256"      // 32 bytes, CKK_AES
+	HMACSHA224 KeyType = "HMAC-SHA-224" // 28 bytes, CKK_GENERIC_SECRET, used with CKM_SHA224_HMAC
 	HMACSHA256 KeyType = "HMAC-SHA-256" // 32 bytes, CKK_GENERIC_SECRET, used with CKM_SHA256_HMAC
-	ECP384     KeyType = "EC-P-384"     // CKK_EC on secp384r1
-	RSA4096    KeyType = "RSA-4096"     // CKK_RSA, e = 65537; session key pairs only, for [OAEPWrapper]
+	HMACSHA384 KeyType = "HMAC-SHA-384" // 48 bytes, CKK_GENERIC_SECRET, used with CKM_SHA384_HMAC
+	HMACSHA512 KeyType = "HMAC-SHA-512" // 64 bytes, CKK_GENERIC_SECRET, used with CKM_SHA512_HMAC
+
+	ECP256      KeyType = "EC-P-256"     // CKK_EC on secp256r1
+	ECP384      KeyType = "EC-P-384"     // CKK_EC on secp384r1
+	ECP521      KeyType = "EC-P-521"     // CKK_EC on secp521r1
+	ECSecp256k1 KeyType = "EC-secp256k1" // CKK_EC on secp256k1
+	Ed25519     KeyType = "Ed25519"      // CKK_EC_EDWARDS
+
+	RSA2048 KeyType = "RSA-2048" // CKK_RSA, e = 65537
+	RSA3072 KeyType = "RSA-3072" // CKK_RSA, e = 65537
+	RSA4096 KeyType = "RSA-4096" // CKK_RSA, e = 65537; for [OAEPWrapper] too
 )
 
 // Usage is a set of things a key may be used for, the CKA_ flags of the same names.
@@ -97,7 +108,15 @@ const (
 	MechAESGCM     Mechanism = "AES-GCM"
 	MechECDH       Mechanism = "ECDH" // CKM_ECDH1_DERIVE
 	MechECDSA      Mechanism = "ECDSA"
+	MechHMACSHA224 Mechanism = "HMAC-SHA-224"
 	MechHMACSHA256 Mechanism = "HMAC-SHA-256"
+	MechHMACSHA384 Mechanism = "HMAC-SHA-384"
+	MechHMACSHA512 Mechanism = "HMAC-SHA-512"
+	MechEdDSA      Mechanism = "Ed25519"   // pure Ed25519, CKM_EDDSA
+	MechEdDSAPH    Mechanism = "Ed25519ph" // of a SHA-512 digest; on the token one mechanism with MechEdDSA
+	MechRSAPKCS1   Mechanism = "RSA-PKCS1" // RSASSA-PKCS1-v1_5, CKM_RSA_PKCS
+	MechRSAPSS     Mechanism = "RSA-PSS"   // RSASSA-PSS, MGF1 of the same hash, salt as long as the digest
+	MechRSARaw     Mechanism = "RSA-RAW"   // CKM_RSA_X_509; see [RSADecrypter]
 	// RSAES-OAEP with an empty label and MGF1 of the same hash, CKM_RSA_PKCS_OAEP. On the token both are one mechanism.
 	MechOAEPSHA256 Mechanism = "RSA-OAEP-SHA-256"
 	MechOAEPSHA1   Mechanism = "RSA-OAEP-SHA-1"

@@ -4,7 +4,8 @@
 //
 // Invariants:
 //   - No method returns the value of a secret or private key. Keys are named by [KeyRef]; bytes that leave the token are
-//     random numbers, public keys, signatures, MACs, ciphertexts, wrapped keys and the key tag of [Tagger].
+//     random numbers, public keys, signatures, MACs, ciphertexts, wrapped keys, the key tag of [Tagger], and what a key
+//     pair is asked for by who may use it: the plaintext of [RSADecrypter] and the shared secret of [Agreer].
 //   - Every key is SENSITIVE, PRIVATE and not MODIFIABLE, has the attributes asked for and no wider ones, and is checked
 //     by reading them back (and by failing to read CKA_VALUE) before its reference is returned. A token that answers
 //     otherwise is refused with [ErrTokenLies], and the object is destroyed.
@@ -13,7 +14,10 @@
 //     safe for concurrent use.
 package hsmbackend
 
-import "context"
+import (
+	"context"
+	"crypto"
+)
 
 // Token is one logged-in token. Consumers declare the smaller interfaces below that they need.
 type Token interface {
@@ -28,6 +32,8 @@ type Token interface {
 	Tagger
 	GCM
 	Signer
+	RSADecrypter
+	Agreer
 	MACer
 
 	// Close logs out and frees the module; session objects are gone after it. It is idempotent.
@@ -83,12 +89,15 @@ type Scoper interface {
 }
 
 // Wrapper moves key material in and out of the token under a key-encryption key, by AES-KWP (RFC 5649, NIST SP
-// 800-38F KWP): 8 bytes longer than the material, rounded up to a multiple of 8. An AES-256 key makes 40 bytes.
+// 800-38F KWP): 8 bytes longer than the material, rounded up to a multiple of 8. An AES-256 key makes 40 bytes. The
+// material of a private key is its PKCS #8 PrivateKeyInfo.
 type Wrapper interface {
 	// Wrap returns material encrypted under kek. It returns [ErrNotExtractable] if material may not leave the token.
 	Wrap(ctx context.Context, kek, material KeyRef) ([]byte, error)
 
-	// Unwrap makes a key of type kt from blob. It returns [ErrIntegrity] if blob was not made by Wrap under kek.
+	// Unwrap makes a key of type kt from blob. It returns [ErrIntegrity] if blob was not made by Wrap under kek, or holds
+	// a private key of another curve or modulus length. A private key unwraps to a session object only, and nothing tells
+	// its public half: whoever has it must prove that it belongs to the key.
 	Unwrap(ctx context.Context, kek KeyRef, blob []byte, kt KeyType, attr Attributes) (KeyRef, error)
 }
 
@@ -145,16 +154,44 @@ type GCM interface {
 	OpenGCM(ctx context.Context, key KeyRef, iv [12]byte, sealed, aad []byte) ([]byte, error)
 }
 
-// Signer signs digests.
+// Signer signs with private keys.
 type Signer interface {
-	// SignECDSA signs a digest as long as the curve's order with a key pair of the token and returns r||s, each as long
-	// as the order (96 bytes on P-384).
+	// SignECDSA signs a digest with a key on a NIST curve or secp256k1 and returns r||s, each as long as the curve's
+	// order (32, 48 or 66 bytes). The digest is as long as that of the hash that goes with the curve: 48 bytes on P-384, 64
+	// on P-521, 32 on the others.
 	SignECDSA(ctx context.Context, key KeyRef, digest []byte) ([]byte, error)
+
+	// SignRSA signs a digest of SHA-256, SHA-384 or SHA-512 by scheme, [MechRSAPSS] or [MechRSAPKCS1] (RFC 8017, 8.1 and
+	// 8.2), and returns a signature as long as the modulus.
+	SignRSA(ctx context.Context, key KeyRef, scheme Mechanism, hash crypto.Hash, digest []byte) ([]byte, error)
+
+	// SignEd25519 signs a message of 1 to 65536 bytes by Ed25519 (RFC 8032) or, with prehashed, a SHA-512 digest by
+	// Ed25519ph without a context, and returns 64 bytes. It returns [ErrUnsupported] for a variant that the token's
+	// capabilities ([MechEdDSA], [MechEdDSAPH]) do not name.
+	SignEd25519(ctx context.Context, key KeyRef, message []byte, prehashed bool) ([]byte, error)
+}
+
+// RSADecrypter opens what was encrypted to an RSA key pair.
+type RSADecrypter interface {
+	// DecryptOAEP opens blob, as long as the modulus, by RSAES-OAEP with an empty label and MGF1 of the same hash,
+	// [MechOAEPSHA256] or [MechOAEPSHA1]. Where the token has no such OAEP, but [MechRSARaw], the token does the private
+	// key's operation and the padding is removed in host memory, in constant time; [Capabilities.OAEPOnHost] says so. It
+	// returns [ErrIntegrity] for whatever is wrong with blob, and [ErrUnsupported] if the token has neither.
+	DecryptOAEP(ctx context.Context, key KeyRef, hash Mechanism, blob []byte) ([]byte, error)
+}
+
+// Agreer agrees on secrets that are the caller's.
+type Agreer interface {
+	// AgreeECDH returns the shared secret of a key on a NIST curve with peer, an uncompressed point on the same curve: the
+	// x-coordinate, 32, 48 or 66 bytes, CKM_ECDH1_DERIVE with [KDFNull]. On the token it is a session object that can be
+	// read and do nothing else, for the time of the call. It returns [ErrInvalidInput] for a point that is not on the
+	// curve, and [ErrUnsupported] if the token's ECDH has no [KDFNull].
+	AgreeECDH(ctx context.Context, key KeyRef, peer []byte) ([]byte, error)
 }
 
 // MACer computes message authentication codes.
 type MACer interface {
-	// MAC returns the HMAC of data under a key of an HMAC [KeyType], full length (32 bytes for HMAC-SHA-256). Compare
-	// it in constant time.
+	// MAC returns the HMAC of data, 1 to 65536 bytes, under a key of an HMAC [KeyType] with the key's own hash, full
+	// length (32 bytes for HMAC-SHA-256). Compare it in constant time.
 	MAC(ctx context.Context, key KeyRef, data []byte) ([]byte, error)
 }

@@ -120,6 +120,32 @@ var attempts = map[string]attempt{
 		return &regions.UpdateKeyDescriptionInput{KeyID: t.key.Arn, Description: &d}
 	}},
 
+	// On a key of another usage: policies are asked first.
+	"DeriveSharedSecret": {needs: onKey("DeriveSharedSecret"), in: func(t target) any {
+		return &regions.DeriveSharedSecretInput{KeyID: t.key.Arn, KeyAgreementAlgorithm: "ECDH", PublicKey: []byte{1}}
+	}, grant: true, foreign: true, fails: regions.CodeInvalidKeyUsage},
+	"GenerateDataKeyPair": {needs: onKey("GenerateDataKeyPair"), in: func(t target) any {
+		return &regions.GenerateDataKeyPairWithPlaintextInput{KeyID: t.key.Arn, KeyPairSpec: "ECC_NIST_P256"}
+	}, grant: true, foreign: true},
+	"GenerateDataKeyPairWithoutPlaintext": {needs: onKey("GenerateDataKeyPairWithoutPlaintext"), in: func(t target) any {
+		return &regions.GenerateDataKeyPairInput{KeyID: t.key.Arn, KeyPairSpec: "ECC_NIST_P256"}
+	}, grant: true, foreign: true},
+	"GenerateMac": {needs: onKey("GenerateMac"), in: func(t target) any {
+		return &regions.GenerateMacInput{KeyID: t.key.Arn, Message: []byte("m"), MacAlgorithm: "HMAC_SHA_256"}
+	}, grant: true, foreign: true, fails: regions.CodeInvalidKeyUsage},
+	"GetPublicKey": {needs: onKey("GetPublicKey"), in: func(t target) any {
+		return &regions.GetPublicKeyInput{KeyID: t.key.Arn}
+	}, grant: true, foreign: true, fails: regions.CodeUnsupportedOperation},
+	"Sign": {needs: onKey("Sign"), in: func(t target) any {
+		return &regions.SignInput{KeyID: t.key.Arn, Message: []byte("m"), SigningAlgorithm: "ECDSA_SHA_256"}
+	}, grant: true, foreign: true, fails: regions.CodeInvalidKeyUsage},
+	"Verify": {needs: onKey("Verify"), in: func(t target) any {
+		return &regions.VerifyInput{KeyID: t.key.Arn, Message: []byte("m"), Signature: []byte("s"), SigningAlgorithm: "ECDSA_SHA_256"}
+	}, grant: true, foreign: true, fails: regions.CodeInvalidKeyUsage},
+	"VerifyMac": {needs: onKey("VerifyMac"), in: func(t target) any {
+		return &regions.VerifyMacInput{KeyID: t.key.Arn, Message: []byte("m"), Mac: []byte("m"), MacAlgorithm: "HMAC_SHA_256"}
+	}, grant: true, foreign: true, fails: regions.CodeInvalidKeyUsage},
+
 	"ConnectCustomKeyStore":    keyStoreAttempt("ConnectCustomKeyStore"),
 	"DeleteCustomKeyStore":     keyStoreAttempt("DeleteCustomKeyStore"),
 	"DisconnectCustomKeyStore": keyStoreAttempt("DisconnectCustomKeyStore"),

@@ -10,6 +10,7 @@ import (
 
 	"antipode/hsmbackend"
 	"antipode/regions/keyring"
+	"antipode/regions/keyspec"
 	"antipode/regions/policy"
 )
 
@@ -34,13 +35,10 @@ type CreateKeyOutput struct {
 }
 
 var (
-	keySpecs = []string{
-		"RSA_2048", "RSA_3072", "RSA_4096", "ECC_NIST_P256", "ECC_NIST_P384", "ECC_NIST_P521", "ECC_SECG_P256K1",
-		SpecSymmetricDefault, "HMAC_224", "HMAC_256", "HMAC_384", "HMAC_512", "SM2", "ML_DSA_44", "ML_DSA_65",
-		"ML_DSA_87", "ECC_NIST_EDWARDS25519", "ML_KEM_512", "ML_KEM_768", "ML_KEM_1024",
+	keyUsages = []string{
+		keyspec.SignVerify, keyspec.EncryptDecrypt, keyspec.GenerateVerifyMAC, keyspec.KeyAgreement, keyspec.EncapsulateDecapsulate,
 	}
-	keyUsages = []string{"SIGN_VERIFY", UsageEncryptDecrypt, "GENERATE_VERIFY_MAC", "KEY_AGREEMENT", "ENCAPSULATE_DECAPSULATE"}
-	origins   = []string{OriginAWSKMS, "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"}
+	origins = []string{OriginAWSKMS, "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"}
 )
 
 func (in *CreateKeyInput) validate() error {
@@ -48,8 +46,8 @@ func (in *CreateKeyInput) validate() error {
 		value, field string
 		allowed      []string
 	}{
-		{in.KeySpec, "keySpec", keySpecs},
-		{in.CustomerMasterKeySpec, "customerMasterKeySpec", keySpecs},
+		{in.KeySpec, "keySpec", keyspec.Names()},
+		{in.CustomerMasterKeySpec, "customerMasterKeySpec", keyspec.Names()},
 		{in.KeyUsage, "keyUsage", keyUsages},
 		{in.Origin, "origin", origins},
 	} {
@@ -105,6 +103,33 @@ func validateTags(tags []Tag) error {
 	return nil
 }
 
+// chooseKind checks that there can be keys of this spec and usage here, and says where their material is kept.
+func (r *Region) chooseKind(name, usage string, multiRegion bool) (string, keyring.Storage, error) {
+	spec, _ := keyspec.Lookup(name) // it is one of the enumeration
+	switch {
+	case usage == "" && name != SpecSymmetricDefault:
+		return "", "", Errorf(CodeValidation, "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.")
+	case usage == "":
+		usage = UsageEncryptDecrypt
+	case !spec.Has(usage):
+		return "", "", Errorf(CodeValidation, "KeyUsage %s is not compatible with KeySpec %s", usage, name)
+	}
+	if missing := spec.Missing(r.caps, usage); missing != "" {
+		return "", "", Errorf(CodeUnsupportedOperation, "KeySpec %s with KeyUsage %s is not supported in Region %s: its token lacks %s.",
+			name, usage, r.cfg.Name, missing)
+	}
+	switch {
+	case spec.Wrapped(r.caps) && multiRegion:
+		return usage, keyring.StorageWrapped, nil
+	case spec.Wrapped(r.caps):
+		return usage, r.cfg.Storage, nil
+	case multiRegion:
+		return "", "", Errorf(CodeUnsupportedOperation, "KeySpec %s cannot be multi-Region in Region %s: its token cannot wrap %s keys, "+
+			"so their material can never leave it.", name, r.cfg.Name, spec.KeyType)
+	}
+	return usage, keyring.StorageToken, nil
+}
+
 func createKey(ctx context.Context, r *Region, c *Call, in *CreateKeyInput) (*CreateKeyOutput, error) {
 	spec := in.spec()
 	c.param("keySpec", spec)
@@ -113,19 +138,16 @@ func createKey(ctx context.Context, r *Region, c *Call, in *CreateKeyInput) (*Cr
 	if in.CustomKeyStoreID != "" || in.XksKeyID != "" {
 		return nil, Errorf(CodeUnsupportedOperation, "Custom key stores are not supported: this Region's keys are on its own HSM.")
 	}
-	switch {
-	case in.KeyUsage == "" && spec != SpecSymmetricDefault:
-		return nil, Errorf(CodeValidation, "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.")
-	case spec != SpecSymmetricDefault:
-		return nil, Errorf(CodeUnsupportedOperation, "KeySpec %s is not supported by this version of Antipode.", spec)
-	case in.KeyUsage != "" && in.KeyUsage != UsageEncryptDecrypt:
-		return nil, Errorf(CodeValidation, "KeyUsage %s is not compatible with KeySpec %s", in.KeyUsage, spec)
-	case in.Origin != "" && in.Origin != OriginAWSKMS:
+	usage, storage, err := r.chooseKind(spec, in.KeyUsage, in.MultiRegion)
+	if err != nil {
+		return nil, err
+	}
+	if in.Origin != "" && in.Origin != OriginAWSKMS {
 		return nil, Errorf(CodeUnsupportedOperation, "Origin %s is not supported by this version of Antipode.", in.Origin)
 	}
 	account := c.caller.Account
 	a := &c.request.Context
-	a.KeySpec, a.KeyUsage, a.KeyOrigin, a.MultiRegion = spec, UsageEncryptDecrypt, OriginAWSKMS, policy.BoolOf(in.MultiRegion)
+	a.KeySpec, a.KeyUsage, a.KeyOrigin, a.MultiRegion = spec, usage, OriginAWSKMS, policy.BoolOf(in.MultiRegion)
 	if in.MultiRegion {
 		a.MultiRegionKeyType = keyTypePrimary
 	}
@@ -160,11 +182,8 @@ func createKey(ctx context.Context, r *Region, c *Call, in *CreateKeyInput) (*Cr
 	}
 	now := r.Now().UnixMilli()
 	k := Key{
-		Account: account, KeyID: id, Spec: spec, Usage: UsageEncryptDecrypt, Origin: OriginAWSKMS,
-		Description: in.Description, State: StateEnabled, Created: now, Tags: in.Tags, Storage: keyring.StorageWrapped,
-	}
-	if !in.MultiRegion {
-		k.Storage = r.cfg.Storage
+		Account: account, KeyID: id, Spec: spec, Usage: usage, Origin: OriginAWSKMS,
+		Description: in.Description, State: StateEnabled, Created: now, Tags: in.Tags, Storage: storage,
 	}
 	c.resource(r.KeyARN(account, id), account)
 	if err := r.makeKey(ctx, k, document, in.MultiRegion); err != nil {

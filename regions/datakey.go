@@ -86,7 +86,7 @@ func generateDataKey(ctx context.Context, r *Region, c *Call, in *GenerateDataKe
 		return nil, err
 	}
 	c.askCrypto(in.EncryptionContext, "")
-	if err := r.admitCrypto(ctx, c, v, ""); err != nil {
+	if _, err := r.admitCrypto(ctx, c, v, "", nil); err != nil {
 		return nil, err
 	}
 	plaintext, err := r.cfg.Token.Random(ctx, in.size())

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 
 	"antipode/regions/awstime"
+	"antipode/regions/keyspec"
 )
 
 // KeyMetadata is AWS's structure of the same name.
@@ -23,6 +24,9 @@ type KeyMetadata struct {
 	CustomerMasterKeySpec       string             `json:"CustomerMasterKeySpec"`
 	KeySpec                     string             `json:"KeySpec"`
 	EncryptionAlgorithms        []string           `json:"EncryptionAlgorithms,omitempty"`
+	SigningAlgorithms           []string           `json:"SigningAlgorithms,omitempty"`
+	MacAlgorithms               []string           `json:"MacAlgorithms,omitempty"`
+	KeyAgreementAlgorithms      []string           `json:"KeyAgreementAlgorithms,omitempty"`
 	MultiRegion                 bool               `json:"MultiRegion"`
 	MultiRegionConfiguration    *MultiRegionConfig `json:"MultiRegionConfiguration,omitempty"`
 	PendingDeletionWindowInDays int                `json:"PendingDeletionWindowInDays,omitzero"`
@@ -79,10 +83,17 @@ func (r *Region) metadata(v *view) KeyMetadata {
 		Enabled: k.State == StateEnabled || k.State == StateUpdating, Description: k.Description,
 		KeyUsage: k.Usage, KeyState: k.State, Origin: k.Origin, KeyManager: "CUSTOMER",
 		CustomerMasterKeySpec: k.Spec, KeySpec: k.Spec, MultiRegion: k.MultiRegion != nil,
-		CurrentKeyMaterialID: k.Current,
+		CurrentKeyMaterialID: shownMaterial(&k),
 	}
-	if k.Usage == UsageEncryptDecrypt {
-		m.EncryptionAlgorithms = []string{AlgorithmSymmetric}
+	switch names := v.spec.NamesOn(r.caps, k.Usage); k.Usage {
+	case keyspec.EncryptDecrypt:
+		m.EncryptionAlgorithms = names
+	case keyspec.SignVerify:
+		m.SigningAlgorithms = names
+	case keyspec.GenerateVerifyMAC:
+		m.MacAlgorithms = names
+	case keyspec.KeyAgreement:
+		m.KeyAgreementAlgorithms = names
 	}
 	switch k.State {
 	case StatePendingDeletion:

@@ -112,6 +112,7 @@ var table = sync.OnceValue(func() []Operation {
 		row("Decrypt", ClassData, decrypt),
 		row("DeleteAlias", ClassManage, deleteAlias),
 		keyStoreOperation("DeleteCustomKeyStore"),
+		row("DeriveSharedSecret", ClassData, deriveSharedSecret),
 		row("DescribeCustomKeyStores", ClassRead, describeCustomKeyStores),
 		row("DescribeKey", ClassRead, describeKey),
 		row("DisableKey", ClassManage, disableKey),
@@ -121,10 +122,14 @@ var table = sync.OnceValue(func() []Operation {
 		row("EnableKeyRotation", ClassManage, enableKeyRotation),
 		row("Encrypt", ClassData, encrypt),
 		row("GenerateDataKey", ClassData, generateDataKey),
+		row("GenerateDataKeyPair", ClassData, generateDataKeyPair),
+		row("GenerateDataKeyPairWithoutPlaintext", ClassData, generateDataKeyPairWithoutPlaintext),
 		row("GenerateDataKeyWithoutPlaintext", ClassData, generateDataKeyWithoutPlaintext),
+		row("GenerateMac", ClassData, generateMac),
 		row("GenerateRandom", ClassData, generateRandom),
 		row("GetKeyPolicy", ClassRead, getKeyPolicy),
 		row("GetKeyRotationStatus", ClassRead, getKeyRotationStatus),
+		row("GetPublicKey", ClassRead, getPublicKey),
 		row("ListAliases", ClassRead, listAliases),
 		row("ListGrants", ClassRead, listGrants),
 		row("ListRetirableGrants", ClassRead, listRetirableGrants),
@@ -139,11 +144,14 @@ var table = sync.OnceValue(func() []Operation {
 		row("RevokeGrant", ClassManage, revokeGrant),
 		row("RotateKeyOnDemand", ClassManage, rotateKeyOnDemand),
 		row("ScheduleKeyDeletion", ClassManage, scheduleKeyDeletion),
+		row("Sign", ClassData, sign),
 		row("TagResource", ClassManage, tagResource),
 		row("UntagResource", ClassManage, untagResource),
 		row("UpdateAlias", ClassManage, updateAlias),
 		keyStoreOperation("UpdateCustomKeyStore"),
 		row("UpdateKeyDescription", ClassManage, updateKeyDescription),
+		row("Verify", ClassData, verify),
+		row("VerifyMac", ClassData, verifyMac),
 	}
 	for _, name := range notBuilt {
 		ops = append(ops, Operation{Name: name, Action: actionPrefix + name, Class: ClassRead, NewInput: func() any { return new(struct{}) }})
@@ -159,8 +167,6 @@ var table = sync.OnceValue(func() []Operation {
 
 // notBuilt are the operations of the AWS KMS model that this version answers with UnsupportedOperationException.
 var notBuilt = []string{
-	"Decapsulate", "DeleteImportedKeyMaterial", "DeriveSharedSecret",
-	"Encapsulate", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "GenerateMac",
-	"GetKeyLastUsage", "GetParametersForImport", "GetPublicKey", "ImportKeyMaterial",
-	"Sign", "UpdatePrimaryRegion", "Verify", "VerifyMac",
+	"Decapsulate", "DeleteImportedKeyMaterial", "Encapsulate", "GetKeyLastUsage", "GetParametersForImport",
+	"ImportKeyMaterial", "UpdatePrimaryRegion",
 }

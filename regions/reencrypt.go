@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"antipode/regions/encctx"
+	"antipode/regions/keyspec"
 	"antipode/regions/policy"
 )
 
@@ -27,8 +28,8 @@ type ReEncryptOutput struct {
 	KeyID                          string `json:"KeyId"`       // ARN of the destination key
 	SourceEncryptionAlgorithm      string `json:"SourceEncryptionAlgorithm"`
 	DestinationEncryptionAlgorithm string `json:"DestinationEncryptionAlgorithm"`
-	SourceKeyMaterialID            string `json:"SourceKeyMaterialId"`
-	DestinationKeyMaterialID       string `json:"DestinationKeyMaterialId"`
+	SourceKeyMaterialID            string `json:"SourceKeyMaterialId,omitzero"`      // of symmetric keys only
+	DestinationKeyMaterialID       string `json:"DestinationKeyMaterialId,omitzero"` // of symmetric keys only
 }
 
 func (in *ReEncryptInput) validate() error {
@@ -70,9 +71,10 @@ func reEncrypt(ctx context.Context, r *Region, c *Call, in *ReEncryptInput) (*Re
 		return nil, err
 	}
 	destinationAlias := c.takeAlias()
+	var algorithms [2]keyspec.Algorithm
 	// Each of the two keys allows its own half; a dry run is answered after both.
 	c.request.Context.ReEncryptOnSameKey = policy.BoolOf(source.key.KeyID == destination.key.KeyID)
-	for _, half := range []struct {
+	for i, half := range []struct {
 		v       *view
 		action  string
 		alg     string
@@ -91,26 +93,34 @@ func reEncrypt(ctx context.Context, r *Region, c *Call, in *ReEncryptInput) (*Re
 		if err := r.allow(ctx, c, half.action, half.v); err != nil {
 			return nil, unnamed(err, half.keyID)
 		}
-		if err := r.usable(c, half.v, half.alg); err != nil {
+		a, err := r.usable(c, half.v, keyspec.EncryptDecrypt, half.alg)
+		if err == nil {
+			err = checkContext(a, half.context)
+		}
+		if err != nil {
 			return nil, err
 		}
+		algorithms[i] = a
 	}
 	c.dryRun = in.DryRun
 	if err := r.proceed(ctx, c); err != nil {
 		return nil, err
 	}
-	plaintext, err := r.open(ctx, c, source, blob, in.SourceEncryptionContext)
+	plaintext, err := r.decryptBy(ctx, c, source, algorithms[0], blob, in.SourceEncryptionContext)
 	if err != nil {
 		return nil, err
 	}
 	defer plaintext.Zero()
-	sealed, err := r.seal(ctx, c, destination, in.DestinationEncryptionContext, plaintext.Reveal())
+	if err := checkPlaintext(destination, algorithms[1], in.DestinationEncryptionContext, plaintext.Len()); err != nil {
+		return nil, err
+	}
+	sealed, err := r.encryptBy(ctx, c, destination, algorithms[1], in.DestinationEncryptionContext, plaintext.Reveal())
 	if err != nil {
 		return nil, err
 	}
 	return &ReEncryptOutput{
 		CiphertextBlob: sealed, SourceKeyID: source.arn, KeyID: destination.arn,
-		SourceEncryptionAlgorithm: AlgorithmSymmetric, DestinationEncryptionAlgorithm: AlgorithmSymmetric,
-		SourceKeyMaterialID: blob.MaterialID(), DestinationKeyMaterialID: destination.key.Current,
+		SourceEncryptionAlgorithm: algorithms[0].Name, DestinationEncryptionAlgorithm: algorithms[1].Name,
+		SourceKeyMaterialID: blob.materialID(), DestinationKeyMaterialID: shownMaterial(&destination.key),
 	}, nil
 }

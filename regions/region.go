@@ -49,6 +49,7 @@ type Config struct {
 // Region is one Region: a KMS with its own token, store, audit log and policies. It is safe for concurrent use.
 type Region struct {
 	cfg       Config
+	caps      hsmbackend.Capabilities
 	ring      *keyring.Ring
 	sealer    *ciphertext.Sealer
 	directory *identity.Directory
@@ -180,7 +181,7 @@ func Open(ctx context.Context, cfg Config) (_ *Region, err error) {
 		}
 	}()
 	r := &Region{
-		cfg: cfg, ring: ring, undone: map[RecordKey][]MaterialRecord{}, keys: make(chan struct{}, 1),
+		cfg: cfg, caps: cfg.Token.Capabilities(), ring: ring, undone: map[RecordKey][]MaterialRecord{}, keys: make(chan struct{}, 1),
 		rotateNow: make(chan struct{}, 1),
 	}
 	r.views = newViews(r)

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"unicode/utf8"
 
-	"antipode/hsmbackend"
 	"antipode/regions/arn"
 	"antipode/regions/keyring"
+	"antipode/regions/keyspec"
 	"antipode/regions/policy"
 )
 
@@ -30,16 +30,8 @@ type Replica struct {
 // CheckReplica decides whether this Region would hold the replica: what kind of key it is, whether the principal may
 // make keys here, and whether its policy and tags are good. It changes nothing and returns an [*Error] for a refusal.
 func (r *Region) CheckReplica(ctx context.Context, p Replica) error {
-	kt, err := keyring.KeyType(p.Spec)
-	if errors.Is(err, hsmbackend.ErrUnsupported) || p.Usage != UsageEncryptDecrypt || p.Origin != OriginAWSKMS {
-		return Errorf(CodeUnsupportedOperation, "Region %s does not support %s keys with usage %s and origin %s.",
-			r.cfg.Name, p.Spec, p.Usage, p.Origin)
-	}
-	if err != nil {
+	if err := r.holds(p.Spec, p.Usage, p.Origin); err != nil {
 		return err
-	}
-	if !hasKeyType(r.cfg.Token.Capabilities(), kt) {
-		return Errorf(CodeUnsupportedOperation, "The token of Region %s has no %s keys.", r.cfg.Name, kt)
 	}
 	if !arn.IsAccount(p.Account) || !arn.IsMultiRegionKeyID(p.KeyID) {
 		return Errorf(CodeValidation, "not a multi-Region key: %s in account %s", p.KeyID, p.Account)
@@ -85,13 +77,22 @@ func (r *Region) taken(keyID string) *Error {
 		keyID, r.cfg.Name)
 }
 
-func hasKeyType(c hsmbackend.Capabilities, kt hsmbackend.KeyType) bool {
-	for _, have := range c.KeyTypes {
-		if have == kt {
-			return true
-		}
+// holds returns UnsupportedOperationException if this Region can't hold replicas of such keys.
+func (r *Region) holds(name, usage, origin string) error {
+	spec, known := keyspec.Lookup(name)
+	if !known || !spec.Has(usage) || origin != OriginAWSKMS {
+		return Errorf(CodeUnsupportedOperation, "Region %s does not support %s keys with usage %s and origin %s.",
+			r.cfg.Name, name, usage, origin)
 	}
-	return false
+	if missing := spec.Missing(r.caps, usage); missing != "" {
+		return Errorf(CodeUnsupportedOperation, "Region %s does not support %s keys with usage %s: its token lacks %s.",
+			r.cfg.Name, name, usage, missing)
+	}
+	if !spec.Wrapped(r.caps) {
+		return Errorf(CodeUnsupportedOperation, "Region %s does not support replicas of %s keys: its token cannot wrap and unwrap %s keys.",
+			r.cfg.Name, name, spec.KeyType)
+	}
+	return nil
 }
 
 // Reserve makes the replica's record in state Creating, inside a transaction. It returns AlreadyExistsException if the

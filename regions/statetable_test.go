@@ -35,6 +35,14 @@ Decrypt                                 ok 1  3  3  5  11 14 ok
 ReEncrypt                               ok 1  3  3  5  11 14 ok
 GenerateDataKey                         ok 1  3  3  5  11 14 ok
 GenerateDataKeyWithoutPlaintext         ok 1  3  3  5  11 14 ok
+GenerateDataKeyPair                     ok 1  3  3  5  11 14 ok
+GenerateDataKeyPairWithoutPlaintext     ok 1  3  3  5  11 14 ok
+Sign                                    ok 1  3  3  5  11 14 ok
+Verify                                  ok 1  3  3  5  11 14 ok
+GenerateMac                             ok 1  3  3  5  11 14 ok
+VerifyMac                               ok 1  3  3  5  11 14 ok
+GetPublicKey                            ok 1  3  3  5  11 14 ok
+DeriveSharedSecret                      ok 1  3  3  5  11 14 ok
 DeleteAlias                             ok ok ok ok ok ok ok ok
 DescribeKey                             ok ok ok ok ok ok ok ok
 GetKeyPolicy                            ok ok ok ok ok ok ok ok
@@ -125,6 +133,7 @@ func TestStateTable(t *testing.T) {
 			return &regions.UpdateKeyDescriptionInput{KeyID: key.KeyID, Description: &text}
 		},
 	}
+	others := keyPairInputs(t, f, key.KeyID, inputs)
 	const grantID = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	inputs["CreateGrant"] = func() any {
 		return &regions.CreateGrantInput{KeyID: key.KeyID, GranteePrincipal: f.Admin.ARN, Operations: []string{"Encrypt"}}
@@ -143,14 +152,18 @@ func TestStateTable(t *testing.T) {
 			t.Fatalf("%s has %d columns", op, len(row))
 		}
 		for i, state := range tableStates {
-			f.PutKey(t, key.KeyID, func(k *regions.Key) { *k = pristine; k.State = state })
+			on, was := key, pristine
+			if other, has := others[op]; has {
+				on, was = other, f.Key(t, other.KeyID)
+			}
+			f.PutKey(t, on.KeyID, func(k *regions.Key) { *k = was; k.State = state })
 			resetAliases(t, f, map[string]string{"alias/old": key.KeyID, "alias/idle": idle.KeyID, "alias/new": ""})
 			if op == "RetireGrant" || op == "RevokeGrant" {
 				putGrant(t, f, regions.GrantRecord{KeyID: key.KeyID, ID: grantID, Grantee: f.Admin.ARN, Operations: []string{"Encrypt"}})
 			}
 			_, err := regionstest.Do(t.Context(), f.Region, f.Admin, op, inputs[op]())
 			what := op + " in state " + string(state)
-			after := f.Key(t, key.KeyID).State
+			after := f.Key(t, on.KeyID).State
 			if row[i] == "ok" {
 				if err != nil {
 					t.Errorf("%s: %v", what, err)
@@ -164,7 +177,7 @@ func TestStateTable(t *testing.T) {
 			if note == "3" && state == regions.StatePendingReplicaDeletion {
 				note = "3r"
 			}
-			wantError(t, what, err, notes[note].code, key.Arn+notes[note].text)
+			wantError(t, what, err, notes[note].code, on.Arn+notes[note].text)
 			if after != state {
 				t.Errorf("%s was refused, and the key is %s", what, after)
 			}
@@ -179,6 +192,36 @@ func TestStateTable(t *testing.T) {
 	resetAliases(t, f, map[string]string{"alias/idle": idle.KeyID})
 	f.PutKey(t, idle.KeyID, func(k *regions.Key) { k.State = regions.StatePendingDeletion })
 	regionstest.Must[struct{}](t, f, "UpdateAlias", &regions.AliasInput{AliasName: "alias/idle", TargetKeyID: key.KeyID})
+}
+
+// keyPairInputs adds the inputs of operations on keys of other specs, and returns those keys by operation.
+func keyPairInputs(t *testing.T, f *regionstest.Fixture, symmetric string, inputs map[string]func() any) map[string]regions.KeyMetadata {
+	t.Helper()
+	signer := createSpec(t, f, "ECC_NIST_P256", "SIGN_VERIFY", true)
+	macs := createSpec(t, f, "HMAC_256", "GENERATE_VERIFY_MAC", true)
+	agrees := createSpec(t, f, "ECC_NIST_P256", "KEY_AGREEMENT", true)
+	peer, message := publicKey(t, f, agrees.KeyID), []byte("m")
+	signature := regionstest.Must[regions.SignOutput](t, f, "Sign", &regions.SignInput{
+		KeyID: signer.KeyID, Message: message, SigningAlgorithm: "ECDSA_SHA_256",
+	}).Signature
+	mac := regionstest.Must[regions.GenerateMacOutput](t, f, "GenerateMac", &regions.GenerateMacInput{
+		KeyID: macs.KeyID, Message: message, MacAlgorithm: "HMAC_SHA_256",
+	}).Mac
+	for name, in := range map[string]any{
+		"GenerateDataKeyPair":                 &regions.GenerateDataKeyPairWithPlaintextInput{KeyID: symmetric, KeyPairSpec: "ECC_NIST_P256"},
+		"GenerateDataKeyPairWithoutPlaintext": &regions.GenerateDataKeyPairInput{KeyID: symmetric, KeyPairSpec: "ECC_NIST_P256"},
+		"Sign":                                &regions.SignInput{KeyID: signer.KeyID, Message: message, SigningAlgorithm: "ECDSA_SHA_256"},
+		"Verify":                              &regions.VerifyInput{KeyID: signer.KeyID, Message: message, Signature: signature, SigningAlgorithm: "ECDSA_SHA_256"},
+		"GetPublicKey":                        &regions.GetPublicKeyInput{KeyID: signer.KeyID},
+		"GenerateMac":                         &regions.GenerateMacInput{KeyID: macs.KeyID, Message: message, MacAlgorithm: "HMAC_SHA_256"},
+		"VerifyMac":                           &regions.VerifyMacInput{KeyID: macs.KeyID, Message: message, Mac: mac, MacAlgorithm: "HMAC_SHA_256"},
+		"DeriveSharedSecret":                  &regions.DeriveSharedSecretInput{KeyID: agrees.KeyID, KeyAgreementAlgorithm: "ECDH", PublicKey: peer},
+	} {
+		inputs[name] = func() any { return in }
+	}
+	return map[string]regions.KeyMetadata{
+		"Sign": signer, "Verify": signer, "GetPublicKey": signer, "GenerateMac": macs, "VerifyMac": macs, "DeriveSharedSecret": agrees,
+	}
 }
 
 // becomes says which state an operation leads to.

@@ -2,11 +2,9 @@ package regions
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
-	"antipode/hsmbackend"
 	"antipode/regions/keyring"
 	"antipode/regions/keyset"
 	"antipode/regions/policy"
@@ -42,11 +40,7 @@ func (r *Region) CheckSupply(ctx context.Context, rd Reader, s Supply) (Standing
 	if err := checkOffered(st, s.Materials); err != nil {
 		return st, err
 	}
-	kt, err := keyring.KeyType(s.Spec)
-	if errors.Is(err, hsmbackend.ErrUnsupported) || err == nil && !hasKeyType(r.cfg.Token.Capabilities(), kt) {
-		return st, Errorf(CodeUnsupportedOperation, "Region %s does not support %s keys.", r.cfg.Name, s.Spec)
-	}
-	return st, err
+	return st, r.holds(s.Spec, s.Usage, s.Origin)
 }
 
 // checkMembers: both Regions are members, this one with the incarnation of its record.

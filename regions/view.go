@@ -9,8 +9,10 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"antipode/regions/keypair"
 	"antipode/regions/keyring"
 	"antipode/regions/keyset"
+	"antipode/regions/keyspec"
 	"antipode/regions/policy"
 )
 
@@ -25,6 +27,8 @@ type view struct {
 	tags      []policy.Tag
 	shared    *keyset.State // nil for a single-Region key, and while a replica is Creating
 	materials map[string]keyring.Material
+	spec      keyspec.Spec
+	public    keypair.Public // of a key pair that has its material
 
 	asksAliases bool // the policy asks for the names of the key's aliases
 
@@ -193,6 +197,12 @@ func (r *Region) loadView(ctx context.Context, rd Reader, id string) (*view, err
 			return nil, fmt.Errorf("%w: material %s is not of key %s's kind", ErrForgedRecord, m.ID, id)
 		}
 		v.materials[m.ID] = m.Material
+	}
+	v.spec, _ = keyspec.Lookup(v.key.Spec)
+	if m, has := v.materials[v.key.Current]; has && v.spec.Pair() {
+		if v.public, err = keypair.Parse(v.spec, m.Public); err != nil {
+			return nil, fmt.Errorf("%w: public key of %s: %w", ErrForgedRecord, id, err)
+		}
 	}
 	if mr := v.key.MultiRegion; mr != nil && mr.State != nil {
 		s := mr.State

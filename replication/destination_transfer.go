@@ -197,6 +197,7 @@ func (n *Node) unwrap(ctx context.Context, t *wire.Transfer, e DestinationExchan
 	for _, w := range t.Materials {
 		m, err := n.region.Ring().Adopt(ctx, keyring.Material{
 			Account: o.Account, KeyID: o.KeyID, ID: w.ID, Spec: o.Spec, Usage: o.Usage, Origin: o.Origin, Created: now,
+			Public: w.Public,
 		}, rwk, w.Blob, r.scope)
 		if err != nil {
 			return out, err

@@ -198,6 +198,7 @@ func (n *Node) wrap(ctx context.Context, e SourceExchange) (m3 []byte, err error
 		if at < 0 {
 			return nil, fmt.Errorf("material %s is not in the store", t.Materials[i].ID)
 		}
+		t.Materials[i].Public = materials[at].Public
 		if t.Materials[i].Blob, err = n.wrapOne(ctx, materials[at].Material, rwk, scope); err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package hsmtest
 
 import (
 	"context"
+	"crypto"
 	"errors"
 
 	"antipode/hsmbackend"
@@ -150,6 +151,26 @@ func (f *faulty) OpenGCM(ctx context.Context, key hsmbackend.KeyRef, iv [12]byte
 
 func (f *faulty) SignECDSA(ctx context.Context, key hsmbackend.KeyRef, digest []byte) ([]byte, error) {
 	return inject(f, "SignECDSA", func() ([]byte, error) { return f.Token.SignECDSA(ctx, key, digest) })
+}
+
+func (f *faulty) SignRSA(
+	ctx context.Context, key hsmbackend.KeyRef, scheme hsmbackend.Mechanism, hash crypto.Hash, digest []byte,
+) ([]byte, error) {
+	return inject(f, "SignRSA", func() ([]byte, error) { return f.Token.SignRSA(ctx, key, scheme, hash, digest) })
+}
+
+func (f *faulty) SignEd25519(ctx context.Context, key hsmbackend.KeyRef, message []byte, prehashed bool) ([]byte, error) {
+	return inject(f, "SignEd25519", func() ([]byte, error) { return f.Token.SignEd25519(ctx, key, message, prehashed) })
+}
+
+func (f *faulty) DecryptOAEP(
+	ctx context.Context, key hsmbackend.KeyRef, hash hsmbackend.Mechanism, blob []byte,
+) ([]byte, error) {
+	return inject(f, "DecryptOAEP", func() ([]byte, error) { return f.Token.DecryptOAEP(ctx, key, hash, blob) })
+}
+
+func (f *faulty) AgreeECDH(ctx context.Context, key hsmbackend.KeyRef, peer []byte) ([]byte, error) {
+	return inject(f, "AgreeECDH", func() ([]byte, error) { return f.Token.AgreeECDH(ctx, key, peer) })
 }
 
 func (f *faulty) MAC(ctx context.Context, key hsmbackend.KeyRef, data []byte) ([]byte, error) {

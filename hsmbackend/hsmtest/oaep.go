@@ -186,11 +186,4 @@ func oaepRefuses(t *testing.T, tok hsmbackend.Token) {
 	a := attributes("pair", hsmbackend.UsageUnwrap, hash)
 	_, err = tok.GenerateKey(ctx, hsmbackend.RSA4096, a)
 	wants(t, err, hsmbackend.ErrInvalidInput, "GenerateKey")
-	kek := key(t, tok, hsmbackend.AES256, kekAttributes())
-	defer destroy(t, tok, kek)
-	_, err = tok.Unwrap(ctx, kek, make([]byte, 40), hsmbackend.RSA4096, a)
-	wants(t, err, hsmbackend.ErrInvalidInput, "Unwrap")
-	a.Token = true
-	_, _, err = tok.GenerateKeyPair(ctx, hsmbackend.RSA4096, a)
-	wants(t, err, hsmbackend.ErrInvalidInput, "a token pair")
 }

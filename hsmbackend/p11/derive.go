@@ -69,7 +69,7 @@ func (t *Token) DeriveECB(
 func (t *Token) derive(
 	ctx context.Context, op string, p *plan, prepare func(*call) (*object, *pkcs11.Mechanism, func(), error),
 ) (hsmbackend.KeyRef, error) {
-	ref, _, err := t.create(ctx, op, p, valueLen(), func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
+	ref, _, err := t.create(ctx, op, p, p.kind.valueLen(), func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
 		o, m, free, err := prepare(k)
 		defer free()
 		if err != nil {

@@ -3,7 +3,6 @@ package p11
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -19,6 +18,7 @@ func (t *Token) Info() hsmbackend.Info { return t.info }
 func (t *Token) Capabilities() hsmbackend.Capabilities {
 	c := t.caps
 	c.Mechanisms, c.KeyTypes = slices.Clone(c.Mechanisms), slices.Clone(c.KeyTypes)
+	c.NotWrapped = slices.Clone(c.NotWrapped)
 	c.ECDHKDFs, c.Remarks = slices.Clone(c.ECDHKDFs), slices.Clone(c.Remarks)
 	return c
 }
@@ -42,7 +42,9 @@ func (t *Token) examine(ctx context.Context) error {
 	p := &t.cfg.Profile
 	for _, m := range []hsmbackend.Mechanism{
 		hsmbackend.MechAESKWP, hsmbackend.MechAESECB, hsmbackend.MechDeriveECB, hsmbackend.MechDeriveXAES,
-		hsmbackend.MechAESGCM, hsmbackend.MechECDH, hsmbackend.MechECDSA, hsmbackend.MechHMACSHA256,
+		hsmbackend.MechAESGCM, hsmbackend.MechECDH, hsmbackend.MechECDSA, hsmbackend.MechHMACSHA224,
+		hsmbackend.MechHMACSHA256, hsmbackend.MechHMACSHA384, hsmbackend.MechHMACSHA512, hsmbackend.MechRSAPKCS1,
+		hsmbackend.MechRSAPSS, hsmbackend.MechRSARaw,
 	} {
 		ckm, _ := p.mechanism(m)
 		if t.has("", ckm) == nil {
@@ -52,13 +54,12 @@ func (t *Token) examine(ctx context.Context) error {
 	if t.has("", pkcs11.CKM_RSA_PKCS_OAEP) == nil {
 		t.caps.Mechanisms = append(t.caps.Mechanisms, p.OAEPHashes...)
 	}
-	gen := map[hsmbackend.KeyType]uint{
-		hsmbackend.AES256: pkcs11.CKM_AES_KEY_GEN, hsmbackend.HMACSHA256: pkcs11.CKM_GENERIC_SECRET_KEY_GEN,
-		hsmbackend.ECP384: pkcs11.CKM_EC_KEY_PAIR_GEN, hsmbackend.RSA4096: pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN,
-	}
-	for _, kt := range slices.Sorted(maps.Keys(gen)) {
-		if t.has("", gen[kt]) == nil {
+	for _, kt := range keyTypes() {
+		if t.has("", mustKind(kt).gen) == nil && !slices.Contains(p.NoKeyTypes, kt) {
 			t.caps.KeyTypes = append(t.caps.KeyTypes, kt)
+			if slices.Contains(p.NotWrapped, kt) {
+				t.caps.NotWrapped = append(t.caps.NotWrapped, kt)
+			}
 		}
 	}
 	t.caps.MaxCalls = p.MaxCalls
@@ -73,6 +74,9 @@ func (t *Token) examine(ctx context.Context) error {
 	if err := t.chooseXAES(ctx); err != nil {
 		return err
 	}
+	if err := t.chooseEdDSA(ctx); err != nil {
+		return err
+	}
 	t.remark()
 	return t.requireApproved()
 }
@@ -84,6 +88,15 @@ func (t *Token) remark() {
 	t.caps.Approved = len(t.caps.Remarks) == 0
 	if !t.caps.GCMIVFromToken && !t.caps.GCMOnHost() {
 		t.caps.Remarks = append(t.caps.Remarks, "The IV of AES-GCM is the host's; a token in FIPS mode makes its own.")
+	}
+	if t.caps.OAEPOnHost(hsmbackend.MechOAEPSHA256) {
+		t.caps.Remarks = append(t.caps.Remarks, "RSAES_OAEP_SHA_256 is opened by raw RSA on the token; its padding is removed in host memory.")
+	}
+	if t.caps.HasKeyType(hsmbackend.Ed25519) && !t.caps.HasMechanism(hsmbackend.MechEdDSAPH) {
+		t.caps.Remarks = append(t.caps.Remarks, "Ed25519ph is not used: the token lacks it, or signs something else.")
+	}
+	for _, kt := range t.caps.NotWrapped {
+		t.caps.Remarks = append(t.caps.Remarks, fmt.Sprintf("The token can't wrap %s keys: they stay on it, and have no replicas.", kt))
 	}
 	if !p.AllowedMechanisms {
 		t.caps.Remarks = append(t.caps.Remarks, "The token does not limit keys to mechanisms (CKA_ALLOWED_MECHANISMS).")

@@ -2,7 +2,6 @@ package p11
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 
 	"github.com/miekg/pkcs11"
@@ -177,11 +176,7 @@ func (t *Token) PublicKey(ctx context.Context, key hsmbackend.KeyRef) ([]byte, e
 		if err != nil {
 			return err
 		}
-		pub, err := k.readPublic(h)
-		if err != nil {
-			return err
-		}
-		der, err = x509.MarshalPKIXPublicKey(pub)
+		der, err = k.readPublic(o.kt, h)
 		return err
 	})
 	if err != nil {

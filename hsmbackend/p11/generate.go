@@ -2,19 +2,12 @@ package p11
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/x509"
-	"encoding/asn1"
 	"errors"
 
 	"github.com/miekg/pkcs11"
 
 	"antipode/hsmbackend"
 )
-
-// p384Params is CKA_EC_PARAMS of secp384r1: its object identifier in DER.
-func p384Params() []byte { return []byte{0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22} }
 
 // create runs f, which makes one object with the handle it returns, in the session that will own it; then checks the
 // object and makes it known, or destroys it.
@@ -61,11 +54,6 @@ func (t *Token) create(
 	return p.ref, pub, nil
 }
 
-// valueLen is the length of all secret keys in use.
-func valueLen() []*pkcs11.Attribute {
-	return []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, 32)}
-}
-
 // undo destroys what may not stay.
 func (k *call) undo(p *plan, h pkcs11.ObjectHandle) error {
 	err := k.destroy(h)
@@ -86,19 +74,14 @@ func (t *Token) GenerateKey(ctx context.Context, kt hsmbackend.KeyType, attr hsm
 	if err != nil {
 		return hsmbackend.KeyRef{}, err
 	}
-	gen := uint(pkcs11.CKM_AES_KEY_GEN)
-	switch p.ckk {
-	case pkcs11.CKK_AES:
-	case pkcs11.CKK_GENERIC_SECRET:
-		gen = pkcs11.CKM_GENERIC_SECRET_KEY_GEN
-	default:
+	if p.ref.Class != hsmbackend.ClassSecret {
 		return hsmbackend.KeyRef{}, invalid(op, "not a symmetric key type")
 	}
-	if err := t.has(op, gen); err != nil {
+	if err := t.has(op, p.kind.gen); err != nil {
 		return hsmbackend.KeyRef{}, err
 	}
-	ref, _, err := t.create(ctx, op, p, valueLen(), func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
-		h, err := k.c.mod.raw.GenerateKey(k.s, []*pkcs11.Mechanism{pkcs11.NewMechanism(gen, nil)}, tmpl)
+	ref, _, err := t.create(ctx, op, p, p.kind.valueLen(), func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
+		h, err := k.c.mod.raw.GenerateKey(k.s, []*pkcs11.Mechanism{pkcs11.NewMechanism(p.kind.gen, nil)}, tmpl)
 		return h, nil, ck("C_GenerateKey", err)
 	})
 	return ref, err
@@ -117,57 +100,22 @@ func (t *Token) GenerateKeyPair(
 	if p.ref.Class != hsmbackend.ClassPrivate {
 		return hsmbackend.KeyRef{}, nil, invalid(op, "not an asymmetric key type")
 	}
-	gen, kind := uint(pkcs11.CKM_EC_KEY_PAIR_GEN), []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, p384Params())}
-	if kt == hsmbackend.RSA4096 {
-		gen, kind = pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, rsaKind()
-	}
-	if err := t.has(op, gen); err != nil {
+	if err := t.has(op, p.kind.gen); err != nil {
 		return hsmbackend.KeyRef{}, nil, err
 	}
 	return t.create(ctx, op, p, nil, func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
-		m := []*pkcs11.Mechanism{pkcs11.NewMechanism(gen, nil)}
-		hpub, h, err := k.c.mod.raw.GenerateKeyPair(k.s, m, p.publicTemplate(kind...), tmpl)
+		m := []*pkcs11.Mechanism{pkcs11.NewMechanism(p.kind.gen, nil)}
+		hpub, h, err := k.c.mod.raw.GenerateKeyPair(k.s, m, p.publicTemplate(p.kind.pairKind()...), tmpl)
 		if err != nil {
 			return 0, nil, ck("C_GenerateKeyPair", err)
 		}
-		pub, err := k.readPublicOf(kt, hpub)
+		der, err := k.readPublic(kt, hpub)
 		if !attr.Token || err != nil {
 			err = errors.Join(err, k.destroy(hpub))
 		}
-		if err != nil {
-			return 0, nil, errors.Join(err, k.destroy(h))
-		}
-		der, err := x509.MarshalPKIXPublicKey(pub)
 		if err != nil {
 			return 0, nil, errors.Join(err, k.undo(p, h))
 		}
 		return h, der, nil
 	})
-}
-
-// readPublicOf reads the public key of a new pair.
-func (k *call) readPublicOf(kt hsmbackend.KeyType, h pkcs11.ObjectHandle) (any, error) {
-	if kt == hsmbackend.RSA4096 {
-		return k.readRSA(h)
-	}
-	return k.readPublic(h)
-}
-
-// readPublic reads a P-384 public key.
-func (k *call) readPublic(h pkcs11.ObjectHandle) (*ecdsa.PublicKey, error) {
-	got, err := k.c.mod.raw.GetAttributeValue(k.s, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_EC_POINT, nil)})
-	if err != nil {
-		return nil, ck("C_GetAttributeValue", err)
-	}
-	point := got[0].Value
-	// CKA_EC_POINT is an OCTET STRING in DER; some tokens give the bare point.
-	var inner []byte
-	if rest, err := asn1.Unmarshal(point, &inner); err == nil && len(rest) == 0 {
-		point = inner
-	}
-	pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P384(), point)
-	if err != nil {
-		return nil, &hsmbackend.Error{Op: "read public key", Kind: hsmbackend.ErrInternal, Info: "not a point on P-384"}
-	}
-	return pub, nil
 }

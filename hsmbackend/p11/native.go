@@ -60,17 +60,38 @@ func (o op) answer(rv C.ulong_t, failed C.int) error {
 
 // one does an operation without mechanism parameters, whose answer is want bytes long.
 func (k *call) one(o op, key *object, mechanism uint, in []byte, want int) ([]byte, error) {
-	out := make([]byte, want)
-	n, failed := C.ulong_t(want), C.int(0)
-	rv := C.native_op(k.c.mod.native.list, o.index, C.ulong_t(k.s), C.ulong_t(key.h), C.ulong_t(mechanism), nil, 0,
-		unsafe.Pointer(unsafe.SliceData(in)), C.ulong_t(len(in)), unsafe.Pointer(unsafe.SliceData(out)), &n, &failed)
-	if err := o.answer(rv, failed); err != nil {
+	return k.exactly(o, key, mechanism, nil, in, want)
+}
+
+// exactly does an operation whose answer is want bytes long. params is the mechanism's parameter, without pointers in it.
+func (k *call) exactly(o op, key *object, mechanism uint, params, in []byte, want int) ([]byte, error) {
+	out, err := k.upTo(o, key, mechanism, params, in, want)
+	if err != nil {
 		return nil, err
 	}
-	if int(n) != want {
-		return nil, &hsmbackend.Error{Op: o.call, Kind: hsmbackend.ErrInternal, Info: fmt.Sprintf("answer of %d bytes", n)}
+	if len(out) != want {
+		clear(out)
+		return nil, &hsmbackend.Error{Op: o.call, Kind: hsmbackend.ErrInternal, Info: fmt.Sprintf("answer of %d bytes", len(out))}
 	}
 	return out, nil
+}
+
+// upTo does an operation whose answer is at most as many bytes long as most.
+func (k *call) upTo(o op, key *object, mechanism uint, params, in []byte, most int) ([]byte, error) {
+	out := make([]byte, most)
+	n, failed := C.ulong_t(most), C.int(0)
+	rv := C.native_op(k.c.mod.native.list, o.index, C.ulong_t(k.s), C.ulong_t(key.h), C.ulong_t(mechanism),
+		unsafe.Pointer(unsafe.SliceData(params)), C.ulong_t(len(params)),
+		unsafe.Pointer(unsafe.SliceData(in)), C.ulong_t(len(in)), unsafe.Pointer(unsafe.SliceData(out)), &n, &failed)
+	if err := o.answer(rv, failed); err != nil {
+		clear(out)
+		return nil, err
+	}
+	if n > C.ulong_t(most) {
+		clear(out)
+		return nil, &hsmbackend.Error{Op: o.call, Kind: hsmbackend.ErrInternal, Info: fmt.Sprintf("answer of %d bytes", n)}
+	}
+	return out[:n], nil
 }
 
 // gcm seals or opens; the answer is want bytes long, the buffer for it room bytes more. The module may write to iv.

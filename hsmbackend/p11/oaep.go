@@ -22,18 +22,10 @@ const (
 
 func rsaExponentBytes() []byte { return big.NewInt(rsaExponent).Bytes() }
 
-// rsaKind is what the public half of a new pair is given.
-func rsaKind() []*pkcs11.Attribute {
-	return []*pkcs11.Attribute{
-		pkcs11.NewAttribute(pkcs11.CKA_MODULUS_BITS, rsaBits),
-		pkcs11.NewAttribute(pkcs11.CKA_PUBLIC_EXPONENT, rsaExponentBytes()),
-	}
-}
-
-// isRSA4096 says what is wrong with a public key, or "".
-func isRSA4096(pub *rsa.PublicKey) string {
+// wrongRSA says what is wrong with a public key that is to have a modulus of so many bits, or "".
+func wrongRSA(pub *rsa.PublicKey, bits int) string {
 	switch {
-	case pub.N.BitLen() != rsaBits:
+	case pub.N.BitLen() != bits:
 		return fmt.Sprintf("a modulus of %d bits", pub.N.BitLen())
 	case pub.N.Bit(0) == 0:
 		return "an even modulus"
@@ -41,25 +33,6 @@ func isRSA4096(pub *rsa.PublicKey) string {
 		return "another exponent than 65537"
 	}
 	return ""
-}
-
-// readRSA reads an RSA-4096 public key.
-func (k *call) readRSA(h pkcs11.ObjectHandle) (*rsa.PublicKey, error) {
-	got, err := k.c.mod.raw.GetAttributeValue(k.s, h, []*pkcs11.Attribute{
-		pkcs11.NewAttribute(pkcs11.CKA_MODULUS, nil), pkcs11.NewAttribute(pkcs11.CKA_PUBLIC_EXPONENT, nil),
-	})
-	if err != nil {
-		return nil, ck("C_GetAttributeValue", err)
-	}
-	e := new(big.Int).SetBytes(got[1].Value)
-	if !e.IsInt64() || e.Int64() != rsaExponent {
-		return nil, lies("a new RSA key has another exponent than 65537")
-	}
-	pub := &rsa.PublicKey{N: new(big.Int).SetBytes(got[0].Value), E: rsaExponent}
-	if wrong := isRSA4096(pub); wrong != "" {
-		return nil, lies("a new RSA key has " + wrong)
-	}
-	return pub, nil
 }
 
 // oaep returns CKM_RSA_PKCS_OAEP with one of the hashes that the token has, without a label.
@@ -91,7 +64,7 @@ func (t *Token) WrapOAEP(ctx context.Context, public []byte, hash hsmbackend.Mec
 	if err != nil || !isRSA {
 		return nil, invalid(op, "not an RSA public key")
 	}
-	if wrong := isRSA4096(pub); wrong != "" {
+	if wrong := wrongRSA(pub, rsaBits); wrong != "" {
 		return nil, invalid(op, wrong)
 	}
 	var blob []byte
@@ -161,7 +134,7 @@ func (t *Token) UnwrapOAEP(
 	}
 	var more []*pkcs11.Attribute
 	if t.cfg.Profile.ValueLenInUnwrap {
-		more = valueLen()
+		more = p.kind.valueLen()
 	}
 	ref, _, err := t.create(ctx, op, p, more, func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
 		o, err := k.use(private)

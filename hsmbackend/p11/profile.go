@@ -48,6 +48,11 @@ type Profile struct {
 	ECDHKDFs []hsmbackend.KDF
 	// OAEPHashes are the hashes that CKM_RSA_PKCS_OAEP takes when it wraps and unwraps; no module can be asked for them.
 	OAEPHashes []hsmbackend.Mechanism
+	// NoKeyTypes are key types that the token can't make although it has the mechanism, such as keys on some curves; no
+	// module can be asked for them.
+	NoKeyTypes []hsmbackend.KeyType
+	// NotWrapped are key types that the token makes, but neither wraps nor unwraps.
+	NotWrapped []hsmbackend.KeyType
 	// BadBlob are the answers of C_Decrypt and C_UnwrapKey, beyond those the standard has for it, that mean a
 	// ciphertext which the key did not make, provided that the session still answers.
 	BadBlob []uint
@@ -70,8 +75,10 @@ func SoftHSM() Profile {
 		ValueLenLost:      true,
 		ECDHKDFs:          []hsmbackend.KDF{hsmbackend.KDFNull},
 		OAEPHashes:        []hsmbackend.Mechanism{hsmbackend.MechOAEPSHA1}, // SHA-256 answers CKR_ARGUMENTS_BAD
-		// Both are what SoftHSM answers to a wrong tag or integrity check value.
-		BadBlob: []uint{pkcs11.CKR_GENERAL_ERROR},
+		NotWrapped:        []hsmbackend.KeyType{hsmbackend.Ed25519},        // CKR_KEY_NOT_WRAPPABLE
+		// The first is what SoftHSM answers to a wrong tag or integrity check value, the second to a wrapped private key that
+		// is not of the type asked for.
+		BadBlob: []uint{pkcs11.CKR_GENERAL_ERROR, pkcs11.CKR_FUNCTION_FAILED},
 	}
 }
 
@@ -118,8 +125,22 @@ func (p *Profile) mechanism(m hsmbackend.Mechanism) (uint, bool) {
 		return pkcs11.CKM_ECDH1_DERIVE, true
 	case hsmbackend.MechECDSA:
 		return pkcs11.CKM_ECDSA, true
+	case hsmbackend.MechHMACSHA224:
+		return pkcs11.CKM_SHA224_HMAC, true
 	case hsmbackend.MechHMACSHA256:
 		return pkcs11.CKM_SHA256_HMAC, true
+	case hsmbackend.MechHMACSHA384:
+		return pkcs11.CKM_SHA384_HMAC, true
+	case hsmbackend.MechHMACSHA512:
+		return pkcs11.CKM_SHA512_HMAC, true
+	case hsmbackend.MechRSAPKCS1:
+		return pkcs11.CKM_RSA_PKCS, true
+	case hsmbackend.MechRSAPSS:
+		return pkcs11.CKM_RSA_PKCS_PSS, true
+	case hsmbackend.MechRSARaw:
+		return pkcs11.CKM_RSA_X_509, true
+	case hsmbackend.MechEdDSA, hsmbackend.MechEdDSAPH:
+		return ckmEdDSA, true
 	case hsmbackend.MechOAEPSHA256, hsmbackend.MechOAEPSHA1:
 		return pkcs11.CKM_RSA_PKCS_OAEP, true
 	}

@@ -16,15 +16,12 @@ import (
 
 const p384Bytes = 48
 
-// SignECDSA implements [hsmbackend.Signer]. A key pair of the token signs through crypto11, a session key through a
-// session of the pool.
+// SignECDSA implements [hsmbackend.Signer]. A P-384 key pair of the token signs through crypto11, others through a session
+// of the pool.
 func (t *Token) SignECDSA(ctx context.Context, key hsmbackend.KeyRef, digest []byte) ([]byte, error) {
 	const op = "sign"
-	switch {
-	case key.Class != hsmbackend.ClassPrivate:
+	if key.Class != hsmbackend.ClassPrivate {
 		return nil, invalid(op, "not a private key")
-	case len(digest) != p384Bytes:
-		return nil, invalid(op, "the digest must be as long as the curve's order")
 	}
 	var sig []byte
 	err := t.run(ctx, op, nil, true, func(k *call) error {
@@ -32,18 +29,22 @@ func (t *Token) SignECDSA(ctx context.Context, key hsmbackend.KeyRef, digest []b
 		if err != nil {
 			return err
 		}
-		if o.token {
+		kd := mustKind(o.kt)
+		switch {
+		case kd.ckk != pkcs11.CKK_EC:
+			return &hsmbackend.Error{Op: op, Kind: hsmbackend.ErrNotPermitted, Info: "not a key for ECDSA"}
+		case len(digest) != kd.digest:
+			return invalid(op, "the digest is not of the hash that goes with the curve")
+		}
+		if o.token && o.kt == hsmbackend.ECP384 {
 			sig, err = k.signToken(key.ID, digest)
 			return err
 		}
-		sig, err = k.one(opSign(), o, pkcs11.CKM_ECDSA, digest, 2*p384Bytes)
+		sig, err = k.one(opSign(), o, pkcs11.CKM_ECDSA, digest, 2*kd.field)
 		return err
 	})
 	if err != nil {
 		return nil, err
-	}
-	if len(sig) != 2*p384Bytes {
-		return nil, &hsmbackend.Error{Op: op, Kind: hsmbackend.ErrInternal, Info: "length of the signature"}
 	}
 	return sig, nil
 }
@@ -60,7 +61,7 @@ func (t *Token) MAC(ctx context.Context, key hsmbackend.KeyRef, data []byte) ([]
 		if err != nil {
 			return err
 		}
-		if o.kt != hsmbackend.HMACSHA256 {
+		if mustKind(o.kt).hmac == 0 {
 			return &hsmbackend.Error{Op: op, Kind: hsmbackend.ErrNotPermitted, Info: "not an HMAC key"}
 		}
 		mac, err = k.hmac(o, data)
@@ -73,7 +74,8 @@ func (t *Token) MAC(ctx context.Context, key hsmbackend.KeyRef, data []byte) ([]
 }
 
 func (k *call) hmac(o *object, data []byte) ([]byte, error) {
-	return k.one(opSign(), o, pkcs11.CKM_SHA256_HMAC, data, 32)
+	kd := mustKind(o.kt)
+	return k.one(opSign(), o, kd.hmac, data, kd.hash.Size())
 }
 
 // signToken signs through crypto11.

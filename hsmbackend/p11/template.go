@@ -57,7 +57,7 @@ type plan struct {
 	kt    hsmbackend.KeyType
 	attr  hsmbackend.Attributes
 	owner *owner
-	ckk   uint
+	kind  kind
 	mechs []uint
 	// unwrapped keys may have lost their CKA_VALUE_LEN.
 	unwrapped bool
@@ -65,33 +65,26 @@ type plan struct {
 
 // plan checks the attributes of a new key, and chooses its CKA_ID. Nothing has been done on the token when it fails.
 func (t *Token) plan(op string, kt hsmbackend.KeyType, attr hsmbackend.Attributes) (*plan, error) {
-	p := &plan{kt: kt, attr: attr, ref: hsmbackend.KeyRef{ID: attr.ID, Class: hsmbackend.ClassSecret}}
-	flags := secretFlags()
-	switch kt {
-	case hsmbackend.AES256:
-		p.ckk = pkcs11.CKK_AES
-	case hsmbackend.HMACSHA256:
-		p.ckk = pkcs11.CKK_GENERIC_SECRET
-	case hsmbackend.ECP384:
-		p.ckk, p.ref.Class, flags = pkcs11.CKK_EC, hsmbackend.ClassPrivate, privateFlags()
-	case hsmbackend.RSA4096:
-		p.ckk, p.ref.Class, flags = pkcs11.CKK_RSA, hsmbackend.ClassPrivate, privateFlags()
-	default:
+	kd, known := kindOf(kt)
+	if !known {
 		return nil, invalid(op, "unknown key type")
 	}
-	var known hsmbackend.Usage
+	p := &plan{kt: kt, kind: kd, attr: attr, ref: hsmbackend.KeyRef{ID: attr.ID, Class: kd.class}}
+	flags := secretFlags()
+	if kd.class == hsmbackend.ClassPrivate {
+		flags = privateFlags()
+	}
+	var possible hsmbackend.Usage
 	for _, f := range flags {
-		known |= f.use
+		possible |= f.use
 	}
 	switch {
-	case attr.Usage&^known != 0:
+	case attr.Usage&^possible != 0:
 		return nil, invalid(op, "usage that this key type can't have")
 	case len(attr.Mechanisms) == 0:
 		return nil, invalid(op, "no mechanisms")
 	case attr.Token && attr.Scope != 0:
 		return nil, invalid(op, "a token object in a scope")
-	case attr.Token && kt == hsmbackend.RSA4096:
-		return nil, invalid(op, "only session pairs are of this type")
 	case attr.Token && attr.Extractable:
 		return nil, invalid(op, "only session objects may be extractable")
 	}
@@ -125,7 +118,7 @@ func (p *plan) template(prof *Profile, more ...*pkcs11.Attribute) []*pkcs11.Attr
 	}
 	list := []*pkcs11.Attribute{
 		pkcs11.NewAttribute(pkcs11.CKA_CLASS, class),
-		pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, p.ckk),
+		pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, p.kind.ckk),
 		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, p.attr.Token),
 		pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, true),
 		pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true),
@@ -156,7 +149,7 @@ func (p *plan) template(prof *Profile, more ...*pkcs11.Attribute) []*pkcs11.Attr
 func (p *plan) publicTemplate(kind ...*pkcs11.Attribute) []*pkcs11.Attribute {
 	return append([]*pkcs11.Attribute{
 		pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY),
-		pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, p.ckk),
+		pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, p.kind.ckk),
 		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, p.attr.Token),
 		pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false),
 		pkcs11.NewAttribute(pkcs11.CKA_MODIFIABLE, false),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 
 	"github.com/miekg/pkcs11"
@@ -25,12 +26,17 @@ func (k *call) verify(p *plan, h pkcs11.ObjectHandle) error {
 			want = append(want, a)
 		}
 	}
-	switch p.ckk {
-	case pkcs11.CKK_EC:
-		want = append(want, pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, p384Params()))
-	case pkcs11.CKK_RSA: // its modulus was read from the public half
+	switch p.kind.ckk {
+	case pkcs11.CKK_EC, ckkECEdwards:
+		want = append(want, pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, p.kind.params))
+	case pkcs11.CKK_RSA:
+		if p.unwrapped { // of a new pair, the modulus was read from the public half
+			if err := k.unwrappedRSA(p.kind.bits, h); err != nil {
+				return err
+			}
+		}
 	default:
-		want = append(want, pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, 32))
+		want = append(want, p.kind.valueLen()...)
 	}
 	types := make([]uint, len(want))
 	for i, w := range want {
@@ -42,11 +48,17 @@ func (k *call) verify(p *plan, h pkcs11.ObjectHandle) error {
 	}
 	for i, w := range want {
 		same := bytes.Equal(got[i], w.Value)
+		if w.Type == pkcs11.CKA_EC_PARAMS {
+			same = p.kind.onCurve(got[i])
+		}
 		if w.Type == pkcs11.CKA_ALLOWED_MECHANISMS {
 			same = sameSet(got[i], p.mechs)
 		}
 		if n, ok := toUlong(got[i]); w.Type == pkcs11.CKA_VALUE_LEN && ok && n == 0 {
 			same = p.unwrapped && k.t.cfg.Profile.ValueLenLost
+		}
+		if !same && p.unwrapped && w.Type == pkcs11.CKA_EC_PARAMS {
+			return &hsmbackend.Error{Op: "unwrap", Kind: hsmbackend.ErrIntegrity, Info: "a key of another curve"}
 		}
 		if !same {
 			return lies(fmt.Sprintf("attribute 0x%x reads %x, asked for %x", w.Type, got[i], w.Value))
@@ -55,9 +67,18 @@ func (k *call) verify(p *plan, h pkcs11.ObjectHandle) error {
 	return nil
 }
 
+// unwrappedRSA returns ErrIntegrity unless an unwrapped key's modulus has so many bits: who wrapped it chose that.
+func (k *call) unwrappedRSA(bits int, h pkcs11.ObjectHandle) error {
+	_, err := k.readRSA(bits, h)
+	if errors.Is(err, hsmbackend.ErrTokenLies) {
+		return &hsmbackend.Error{Op: "unwrap", Kind: hsmbackend.ErrIntegrity, Info: "another RSA key"}
+	}
+	return err
+}
+
 // secretParts are the attributes that hold a key's secret.
 func secretParts(kt hsmbackend.KeyType) []uint {
-	if kt == hsmbackend.RSA4096 {
+	if mustKind(kt).ckk == pkcs11.CKK_RSA {
 		return []uint{
 			pkcs11.CKA_PRIVATE_EXPONENT, pkcs11.CKA_PRIME_1, pkcs11.CKA_PRIME_2, pkcs11.CKA_EXPONENT_1,
 			pkcs11.CKA_EXPONENT_2, pkcs11.CKA_COEFFICIENT,
@@ -108,35 +129,63 @@ func sameSet(got []byte, want []uint) bool {
 
 // inspect tells the type of a key that was found, and refuses one that is not kept as every key must be.
 func (k *call) inspect(class hsmbackend.Class, h pkcs11.ObjectHandle) (hsmbackend.KeyType, error) {
-	types := []uint{
-		pkcs11.CKA_PRIVATE, pkcs11.CKA_SENSITIVE, pkcs11.CKA_MODIFIABLE, pkcs11.CKA_EXTRACTABLE,
-		pkcs11.CKA_KEY_TYPE, pkcs11.CKA_VALUE_LEN,
-	}
-	if class == hsmbackend.ClassPrivate {
-		types[5] = pkcs11.CKA_EC_PARAMS
-	}
-	got, err := k.read(h, types)
+	got, err := k.read(h, []uint{
+		pkcs11.CKA_PRIVATE, pkcs11.CKA_SENSITIVE, pkcs11.CKA_MODIFIABLE, pkcs11.CKA_EXTRACTABLE, pkcs11.CKA_KEY_TYPE,
+	})
 	if err != nil {
 		return "", ck("C_GetAttributeValue", err)
 	}
 	if !bytes.Equal(slices.Concat(got[:4]...), []byte{1, 1, 0, 0}) {
 		return "", lies(fmt.Sprintf("PRIVATE, SENSITIVE, MODIFIABLE, EXTRACTABLE of an object that was found read %x", got[:4]))
 	}
-	if err := k.unreadable(h, pkcs11.CKA_VALUE); err != nil {
+	ckk, _ := toUlong(got[4])
+	kt, err := k.typeOf(class, ckk, h)
+	if err != nil {
 		return "", err
 	}
-	ckk, _ := toUlong(got[4])
-	length, ok := toUlong(got[5])
-	if ok && length == 0 && k.t.cfg.Profile.ValueLenLost {
+	return kt, k.unreadable(h, secretParts(kt)...)
+}
+
+// typeOf returns the key type of an object of this class and CKK_ number.
+func (k *call) typeOf(class hsmbackend.Class, ckk uint, h pkcs11.ObjectHandle) (hsmbackend.KeyType, error) {
+	unknown := &hsmbackend.Error{Op: "find object", Kind: hsmbackend.ErrUnsupported, Info: "key type"}
+	attribute := uint(pkcs11.CKA_VALUE_LEN)
+	switch {
+	case class == hsmbackend.ClassPrivate && ckk == pkcs11.CKK_RSA:
+		attribute = pkcs11.CKA_MODULUS
+	case class == hsmbackend.ClassPrivate && (ckk == pkcs11.CKK_EC || ckk == ckkECEdwards):
+		attribute = pkcs11.CKA_EC_PARAMS
+	case class != hsmbackend.ClassSecret || ckk != pkcs11.CKK_AES && ckk != pkcs11.CKK_GENERIC_SECRET:
+		return "", unknown
+	}
+	got, err := k.c.mod.raw.GetAttributeValue(k.s, h, []*pkcs11.Attribute{pkcs11.NewAttribute(attribute, nil)})
+	if err != nil {
+		return "", ck("C_GetAttributeValue", err)
+	}
+	value := got[0].Value
+	length, _ := toUlong(value)
+	if length == 0 && k.t.cfg.Profile.ValueLenLost {
 		length = 32
 	}
-	switch {
-	case class == hsmbackend.ClassPrivate && ckk == pkcs11.CKK_EC && bytes.Equal(got[5], p384Params()):
-		return hsmbackend.ECP384, nil
-	case class == hsmbackend.ClassSecret && ckk == pkcs11.CKK_AES && length == 32:
-		return hsmbackend.AES256, nil
-	case class == hsmbackend.ClassSecret && ckk == pkcs11.CKK_GENERIC_SECRET && length == 32:
-		return hsmbackend.HMACSHA256, nil
+	for _, kt := range keyTypes() {
+		kd := mustKind(kt)
+		if kd.class != class || kd.ckk != ckk {
+			continue
+		}
+		switch attribute {
+		case pkcs11.CKA_MODULUS:
+			if new(big.Int).SetBytes(value).BitLen() == kd.bits {
+				return kt, nil
+			}
+		case pkcs11.CKA_EC_PARAMS:
+			if kd.onCurve(value) {
+				return kt, nil
+			}
+		default:
+			if length == uint(kd.length) {
+				return kt, nil
+			}
+		}
 	}
-	return "", &hsmbackend.Error{Op: "find object", Kind: hsmbackend.ErrUnsupported, Info: "key type"}
+	return "", unknown
 }

@@ -26,7 +26,7 @@ func TestContractInEveryWay(t *testing.T) {
 	for _, w := range shimtest.Ways() {
 		t.Run(w.Name, func(t *testing.T) {
 			t.Parallel()
-			hsmtest.Run(t, func(t *testing.T) hsmbackend.Token {
+			hsmtest.RunExchange(t, func(t *testing.T) hsmbackend.Token {
 				tok := module.Open(t, w.Behaviours...)
 				if c := tok.Capabilities(); c.XAES != w.XAES || c.GCMIVFromToken != w.OwnIV {
 					t.Errorf("the way is %q, own IV %v", c.XAES, c.GCMIVFromToken)

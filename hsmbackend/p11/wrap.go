@@ -8,7 +8,7 @@ import (
 	"antipode/hsmbackend"
 )
 
-// maxWrapped is longer than any wrapped key in use; a PKCS#8 P-384 private key makes 200 bytes.
+// maxWrapped is longer than any wrapped key in use; a PKCS#8 RSA-4096 private key makes 2,384 bytes.
 const maxWrapped = 8192
 
 func (t *Token) kwp() []*pkcs11.Mechanism {
@@ -28,7 +28,7 @@ func (t *Token) Wrap(ctx context.Context, kek, material hsmbackend.KeyRef) ([]by
 			return ck("C_WrapKey", err)
 		}
 		// A mechanism that is not RFC 5649 shows in the length: PKCS#7 padding adds a block.
-		if omat.ref.Class == hsmbackend.ClassSecret && len(blob) != 40 {
+		if kd := mustKind(omat.kt); kd.class == hsmbackend.ClassSecret && len(blob) != kd.wrapped() {
 			return &hsmbackend.Error{Op: "C_WrapKey", Kind: hsmbackend.ErrInternal, Info: "not RFC 5649"}
 		}
 		return nil
@@ -48,22 +48,19 @@ func (t *Token) Unwrap(
 	if err != nil {
 		return hsmbackend.KeyRef{}, err
 	}
-	if kt == hsmbackend.RSA4096 {
-		return hsmbackend.KeyRef{}, invalid(op, "pairs of this type are only made")
-	}
 	p.unwrapped = true
 	symmetric := p.ref.Class == hsmbackend.ClassSecret
 	switch n := len(blob); {
 	case n == 0 || n > maxWrapped:
 		return hsmbackend.KeyRef{}, invalid(op, "length of the wrapped key")
-	case n%8 != 0 || n < 16 || symmetric && n != 40:
+	case n%8 != 0 || n < 16 || symmetric && n != p.kind.wrapped():
 		return hsmbackend.KeyRef{}, &hsmbackend.Error{Op: op, Kind: hsmbackend.ErrIntegrity}
 	case !symmetric && attr.Token:
 		return hsmbackend.KeyRef{}, invalid(op, "a key pair can't be unwrapped to a token object: its public half is missing")
 	}
 	var more []*pkcs11.Attribute
 	if symmetric && t.cfg.Profile.ValueLenInUnwrap {
-		more = valueLen()
+		more = p.kind.valueLen()
 	}
 	ref, _, err := t.create(ctx, op, p, more, func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
 		o, err := k.use(kek)

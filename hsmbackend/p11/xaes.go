@@ -109,8 +109,8 @@ func (t *Token) Tag(ctx context.Context, key hsmbackend.KeyRef) ([]byte, error) 
 		if err != nil {
 			return err
 		}
-		switch o.kt {
-		case hsmbackend.AES256:
+		switch kd := mustKind(o.kt); {
+		case o.kt == hsmbackend.AES256:
 			msg, err := k.xaesInput(o, 'I', [12]byte{})
 			if err != nil {
 				return err
@@ -118,10 +118,9 @@ func (t *Token) Tag(ctx context.Context, key hsmbackend.KeyRef) ([]byte, error) 
 			defer clear(msg[:])
 			tag, err = k.encryptECB(o, msg[:])
 			return err
-		case hsmbackend.HMACSHA256:
+		case kd.hmac != 0:
 			tag, err = k.hmac(o, []byte(tagMessage))
 			return err
-		case hsmbackend.ECP384, hsmbackend.RSA4096:
 		}
 		return invalid(op, "a key pair is identified by its public key")
 	})

@@ -21,7 +21,8 @@ func TestAccessDenied(t *testing.T) {
 	body := `{"KeyId":"` + key.KeyID + `","TargetKeyId":"` + key.KeyID + `","SourceKeyId":"` + key.KeyID + `","DestinationKeyId":"` + key.KeyID + `","Plaintext":"eA==",` +
 		`"CiphertextBlob":"` + sealed + `","NumberOfBytes":8,"ReplicaRegion":"us-west-1","Tags":[],"TagKeys":[],"Description":"d","Policy":"{}",` +
 		`"GranteePrincipal":"` + clerk + `","RetiringPrincipal":"` + clerk + `","Operations":["Encrypt"],"GrantId":"` + strings.Repeat("0", 64) + `",` +
-		`"AliasName":"alias/`
+		`"Message":"eA==","MessageType":"RAW","SigningAlgorithm":"ECDSA_SHA_256","Signature":"eA==","MacAlgorithm":"HMAC_SHA_256",` +
+		`"Mac":"eA==","KeyAgreementAlgorithm":"ECDH","PublicKey":"eA==","KeyPairSpec":"ECC_NIST_P256","AliasName":"alias/`
 	for _, op := range regions.Operations() {
 		if !op.Built() {
 			continue

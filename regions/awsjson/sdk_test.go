@@ -245,6 +245,7 @@ func TestSDKAnswers(t *testing.T) {
 	}
 	sdkCall(t, br, seen, "DescribeKey", b.DescribeKey, &kms.DescribeKeyInput{KeyId: id})
 	sdkCall(t, r, seen, "CancelKeyDeletion", c.CancelKeyDeletion, &kms.CancelKeyDeletionInput{KeyId: id})
+	sdkKeyPairs(t, r, seen, c)
 	for _, op := range regions.Operations() {
 		if op.Built() && !seen[op.Name] && !neverSucceed[op.Name] {
 			t.Errorf("%s was not called", op.Name)
@@ -360,11 +361,11 @@ func TestSDKExceptions(t *testing.T) {
 			return err
 		}, new(*types.UnsupportedOperationException), "*"},
 		"spec not built": {
-			create(&kms.CreateKeyInput{KeySpec: types.KeySpecRsa2048, KeyUsage: types.KeyUsageTypeSignVerify}),
+			create(&kms.CreateKeyInput{KeySpec: types.KeySpecMlDsa44, KeyUsage: types.KeyUsageTypeSignVerify}),
 			new(*types.UnsupportedOperationException), "*",
 		},
 		"operation not built": {func() error {
-			_, err := c.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: &key.KeyID})
+			_, err := c.Encapsulate(ctx, &kms.EncapsulateInput{KeyId: &key.KeyID, EncapsulationAlgorithm: types.EncapsulationAlgorithmSpec("ML_KEM_768")})
 			return err
 		}, new(*types.UnsupportedOperationException), "*"},
 		"marker": {func() error {

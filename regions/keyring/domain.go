@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"antipode/hsmbackend"
+	"antipode/regions/keyspec"
 )
 
 // domainKey is a version of the domain key as the ring holds it.
@@ -137,7 +138,7 @@ func (r *Ring) Rewrap(ctx context.Context, m Material, version uint32) (_ Materi
 
 // opens returns ErrRefused unless m's EKT opens to the material that m names.
 func (r *Ring) opens(ctx context.Context, m Material, scope hsmbackend.Scope) error {
-	attr := r.workingAttributes()
+	attr := r.workingAttributes(m)
 	attr.Scope = scope
 	ref, err := r.unwrapEKT(ctx, m, attr)
 	if err != nil {
@@ -157,14 +158,14 @@ func (r *Ring) Probe(ctx context.Context, version uint32) (_ Material, err error
 		return Material{}, fmt.Errorf("probe domain key: %w", err)
 	}
 	defer func() { err = errors.Join(err, r.token.CloseScope(scope)) }()
-	attr := r.transient()
+	m := Material{KeyID: probeKey, Spec: SpecSymmetric, Usage: keyspec.EncryptDecrypt}
+	attr := r.transient(m)
 	attr.Scope = scope
-	m := Material{KeyID: probeKey, Spec: SpecSymmetric}
 	ref, err := r.token.GenerateKey(ctx, hsmbackend.AES256, attr)
 	if err != nil {
 		return m, fmt.Errorf("probe domain key: %w", err)
 	}
-	if m.ID, err = r.identify(ctx, ref, m.KeyID, m.Spec); err != nil {
+	if m.ID, err = r.identify(ctx, ref, m); err != nil {
 		return m, fmt.Errorf("probe domain key: %w", err)
 	}
 	return r.wrapUnder(ctx, ref, m, version)

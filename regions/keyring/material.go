@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"antipode/hsmbackend"
+	"antipode/regions/keyspec"
 )
 
 // Storage is where key material is kept.
@@ -26,7 +27,7 @@ const (
 const WrapAESKWP = "AES-KWP"
 
 // SpecSymmetric is the key spec of AES-256 material.
-const SpecSymmetric = "SYMMETRIC_DEFAULT"
+const SpecSymmetric = keyspec.Symmetric
 
 // Material is one version of a KMS key's material as the store keeps it, in a record authenticated by the record key.
 type Material struct {
@@ -42,18 +43,13 @@ type Material struct {
 	EKT       []byte        `cbor:"10,keyasint"` // exported key token; empty with StorageToken
 	Object    hsmbackend.ID `cbor:"11,keyasint"` // CKA_ID with StorageToken
 	Created   int64         `cbor:"12,keyasint"` // Unix milliseconds
+	// Public is a key pair's DER SubjectPublicKeyInfo; empty for other keys.
+	Public []byte `cbor:"13,keyasint,omitempty"`
 }
 
-// KeyType returns the token's key type for a key spec, or [hsmbackend.ErrUnsupported].
-func KeyType(spec string) (hsmbackend.KeyType, error) {
-	if spec == SpecSymmetric {
-		return hsmbackend.AES256, nil
-	}
-	return "", fmt.Errorf("%w: key spec %s", hsmbackend.ErrUnsupported, spec)
-}
-
-// MaterialID computes a material id from the tag T that the token made (see [hsmbackend.Tagger]): SHA-256 over
-// "antipode/kmid/1", u16 length and key id, u16 length and spec, T. 64 hex digits, the same in every Region.
+// MaterialID computes a material id from T, the tag that the token made (see [hsmbackend.Tagger]) or, of a key pair, its
+// DER SubjectPublicKeyInfo: SHA-256 over "antipode/kmid/1", u16 length and key id, u16 length and spec, T. 64 hex digits,
+// the same in every Region.
 func MaterialID(keyID, spec string, tag []byte) string {
 	h := sha256.New()
 	h.Write([]byte("antipode/kmid/1"))
@@ -65,61 +61,71 @@ func MaterialID(keyID, spec string, tag []byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-func (r *Ring) identify(ctx context.Context, ref hsmbackend.KeyRef, keyID, spec string) (string, error) {
-	tag, err := r.token.Tag(ctx, ref)
+// kind returns the spec and key type of m, or [hsmbackend.ErrUnsupported].
+func kind(m Material) (keyspec.Spec, hsmbackend.KeyType, error) {
+	kt, err := keyspec.KeyType(m.Spec)
+	spec, _ := keyspec.Lookup(m.Spec)
+	return spec, kt, err
+}
+
+// generate makes a key or key pair with these attributes, and returns its public key, if it has one.
+func (r *Ring) generate(ctx context.Context, m Material, attr hsmbackend.Attributes) (hsmbackend.KeyRef, []byte, error) {
+	spec, kt, err := kind(m)
 	if err != nil {
-		return "", err
+		return hsmbackend.KeyRef{}, nil, err
 	}
-	defer clear(tag)
-	if len(tag) != 32 {
-		return "", fmt.Errorf("%w: tag of %d bytes", hsmbackend.ErrTokenLies, len(tag))
+	if spec.Pair() {
+		return r.token.GenerateKeyPair(ctx, kt, attr)
 	}
-	return MaterialID(keyID, spec, tag), nil
+	ref, err := r.token.GenerateKey(ctx, kt, attr)
+	return ref, nil, err
 }
 
 // Generate makes new key material on the token for the key that m describes (Account, KeyID, Spec, Usage, Origin,
 // Created), wraps it under the domain key, proves that the EKT opens to the same material, and returns m completed.
 // The working copy made for the proof is kept for use.
 func (r *Ring) Generate(ctx context.Context, m Material) (Material, error) {
-	kt, err := KeyType(m.Spec)
-	if err != nil {
-		return m, err
-	}
-	attr := r.transient()
-	ref, err := r.token.GenerateKey(ctx, kt, attr)
+	ref, public, err := r.generate(ctx, m, r.transient(m))
 	if err != nil {
 		return m, fmt.Errorf("generate key material: %w", err)
 	}
+	m.Public = public
 	return r.export(ctx, ref, m, "")
 }
 
 // GenerateOnToken makes key material that never leaves the token, as the token object m.Object, which the caller has
 // chosen and stored before. It may be repeated.
 func (r *Ring) GenerateOnToken(ctx context.Context, m Material) (Material, error) {
-	kt, err := KeyType(m.Spec)
+	spec, _, err := kind(m)
 	if err != nil {
 		return m, err
 	}
-	ref, err := r.token.FindToken(ctx, hsmbackend.ClassSecret, m.Object)
-	if errors.Is(err, hsmbackend.ErrObjectNotFound) {
-		attr := r.workingAttributes()
+	ref, err := r.token.FindToken(ctx, spec.Class(), m.Object)
+	switch {
+	case errors.Is(err, hsmbackend.ErrObjectNotFound):
+		attr := r.workingAttributes(m)
 		attr.Token, attr.ID, attr.Label = true, m.Object, "antipode/kms/"+m.KeyID
-		ref, err = r.token.GenerateKey(ctx, kt, attr)
+		ref, m.Public, err = r.generate(ctx, m, attr)
+	case err == nil && spec.Pair():
+		m.Public, err = r.token.PublicKey(ctx, ref)
 	}
 	if err != nil {
 		return m, fmt.Errorf("generate key material on the token: %w", err)
 	}
 	m.Storage = StorageToken
-	if m.ID, err = r.identify(ctx, ref, m.KeyID, m.Spec); err != nil {
+	if m.ID, err = r.identify(ctx, ref, m); err != nil {
 		return m, fmt.Errorf("identify key material: %w", err)
 	}
 	return m, nil
 }
 
-// DestroyOnToken destroys material made by GenerateOnToken, or what a crash has left of it; an object that is gone
-// already is no error.
+// DestroyOnToken destroys material made by GenerateOnToken, or what a crash has left of it, of whatever class; an object
+// that is gone already is no error.
 func (r *Ring) DestroyOnToken(ctx context.Context, object hsmbackend.ID) error {
-	return r.token.Destroy(ctx, hsmbackend.KeyRef{ID: object, Class: hsmbackend.ClassSecret})
+	return errors.Join(
+		r.token.Destroy(ctx, hsmbackend.KeyRef{ID: object, Class: hsmbackend.ClassSecret}),
+		r.token.Destroy(ctx, hsmbackend.KeyRef{ID: object, Class: hsmbackend.ClassPrivate}),
+	)
 }
 
 // Transient unwraps m's EKT to an extractable session object of scope, for wrapping under an exchange's wrapping key.
@@ -128,7 +134,7 @@ func (r *Ring) Transient(ctx context.Context, m Material, scope hsmbackend.Scope
 	if m.Storage != StorageWrapped {
 		return hsmbackend.KeyRef{}, fmt.Errorf("%w: material %s is kept on the token", hsmbackend.ErrNotExtractable, m.ID)
 	}
-	attr := r.transient()
+	attr := r.transient(m)
 	attr.Scope = scope
 	ref, err := r.unwrapEKT(ctx, m, attr)
 	if err != nil {
@@ -141,11 +147,11 @@ func (r *Ring) Transient(ctx context.Context, m Material, scope hsmbackend.Scope
 // transient object of scope, its material id is recomputed and must be m.ID, and it is wrapped under the domain key.
 // It returns m completed, or ErrRefused, or [hsmbackend.ErrIntegrity] if blob does not unwrap.
 func (r *Ring) Adopt(ctx context.Context, m Material, wrapping hsmbackend.KeyRef, blob []byte, scope hsmbackend.Scope) (Material, error) {
-	kt, err := KeyType(m.Spec)
+	_, kt, err := kind(m)
 	if err != nil {
 		return m, err
 	}
-	attr := r.transient()
+	attr := r.transient(m)
 	attr.Scope = scope
 	ref, err := r.token.Unwrap(ctx, wrapping, blob, kt, attr)
 	if err != nil {
@@ -162,7 +168,7 @@ func (r *Ring) export(ctx context.Context, ref hsmbackend.KeyRef, m Material, wa
 			err = errors.Join(err, fmt.Errorf("destroy transient key: %w", derr))
 		}
 	}()
-	if m.ID, err = r.identify(ctx, ref, m.KeyID, m.Spec); err != nil {
+	if m.ID, err = r.identify(ctx, ref, m); err != nil {
 		return m, fmt.Errorf("identify key material: %w", err)
 	}
 	if want != "" && m.ID != want {
@@ -197,7 +203,7 @@ func (r *Ring) wrapUnder(ctx context.Context, ref hsmbackend.KeyRef, m Material,
 }
 
 func (r *Ring) unwrapEKT(ctx context.Context, m Material, attr hsmbackend.Attributes) (ref hsmbackend.KeyRef, err error) {
-	kt, err := KeyType(m.Spec)
+	_, kt, err := kind(m)
 	if err != nil {
 		return ref, err
 	}
@@ -220,7 +226,7 @@ func (r *Ring) unwrapEKT(ctx context.Context, m Material, attr hsmbackend.Attrib
 
 // verify destroys ref and returns ErrRefused unless its material id is m's.
 func (r *Ring) verify(ctx context.Context, ref hsmbackend.KeyRef, m Material) error {
-	id, err := r.identify(ctx, ref, m.KeyID, m.Spec)
+	id, err := r.identify(ctx, ref, m)
 	if err == nil && id != m.ID {
 		err = fmt.Errorf("%w: key token holds material %s, recorded as %s", ErrRefused, id, m.ID)
 	}
@@ -230,14 +236,14 @@ func (r *Ring) verify(ctx context.Context, ref hsmbackend.KeyRef, m Material) er
 	return nil
 }
 
-func (r *Ring) workingAttributes() hsmbackend.Attributes {
-	return hsmbackend.Attributes{
-		Usage: hsmbackend.UsageEncrypt | hsmbackend.UsageDerive, Mechanisms: keyMechanisms(r.caps),
-	}
+// workingAttributes are those of a copy of m that is used: as narrow as its spec and usage allow.
+func (r *Ring) workingAttributes(m Material) hsmbackend.Attributes {
+	spec, _ := keyspec.Lookup(m.Spec)
+	return spec.WorkingCopy(r.caps, m.Usage)
 }
 
-func (r *Ring) transient() hsmbackend.Attributes {
-	attr := r.workingAttributes()
+func (r *Ring) transient(m Material) hsmbackend.Attributes {
+	attr := r.workingAttributes(m)
 	attr.Extractable = true
 	return attr
 }

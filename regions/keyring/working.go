@@ -7,9 +7,10 @@ import (
 	"sync"
 
 	"antipode/hsmbackend"
+	"antipode/regions/keyspec"
 )
 
-// Working is a working copy of key material in use: SENSITIVE, not EXTRACTABLE, able to encrypt and derive only.
+// Working is a working copy of key material in use: SENSITIVE, not EXTRACTABLE, able to do what its spec and usage need, only.
 type Working struct {
 	Ref hsmbackend.KeyRef
 	set *workingSet
@@ -126,10 +127,10 @@ func (s *workingSet) acquire(ctx context.Context, m Material) (Working, error) {
 
 func (s *workingSet) load(ctx context.Context, m Material) (ref hsmbackend.KeyRef, err error) {
 	if m.Storage == StorageToken {
-		if ref, err = s.ring.token.FindToken(ctx, hsmbackend.ClassSecret, m.Object); err != nil {
+		if ref, err = s.ring.token.FindToken(ctx, classOf(m), m.Object); err != nil {
 			return ref, fmt.Errorf("find key material on the token: %w", err)
 		}
-		id, err := s.ring.identify(ctx, ref, m.KeyID, m.Spec)
+		id, err := s.ring.identify(ctx, ref, m)
 		if err != nil {
 			return ref, err
 		}
@@ -138,10 +139,15 @@ func (s *workingSet) load(ctx context.Context, m Material) (ref hsmbackend.KeyRe
 		}
 		return ref, nil
 	}
-	if ref, err = s.ring.unwrapEKT(ctx, m, s.ring.workingAttributes()); err != nil {
+	if ref, err = s.ring.unwrapEKT(ctx, m, s.ring.workingAttributes(m)); err != nil {
 		return ref, err
 	}
 	return ref, s.ring.verify(ctx, ref, m)
+}
+
+func classOf(m Material) hsmbackend.Class {
+	spec, _ := keyspec.Lookup(m.Spec)
+	return spec.Class()
 }
 
 // shrink takes idle entries out of the set until it is within its bound, and returns them to be destroyed. Called with

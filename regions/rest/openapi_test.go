@@ -137,13 +137,18 @@ func TestEveryPathAnswers(t *testing.T) {
 				t.Parallel()
 				key := f.CreateKey(t, false)
 				sealed, made := base64.StdEncoding.EncodeToString(f.Encrypt(t, key.KeyID, []byte("x"))), ""
+				if e.spec != "" {
+					key = regionstest.Must[regions.CreateKeyOutput](t, f.Fixture, "CreateKey", &regions.CreateKeyInput{
+						KeySpec: e.spec, KeyUsage: e.usage,
+					}).KeyMetadata
+				}
 				if e.before != nil {
 					made = e.before(t, f, key)
 				}
 				fill := strings.NewReplacer(
 					"{KeyId}", key.KeyID, "{ARN}", key.Arn, "{region}", home, "{GrantId}", made,
 					"{alias}", "a-"+key.KeyID, "{AliasName}", "a-"+key.KeyID, "{CustomKeyStoreId}", "cks-1",
-					"{sealed}", sealed,
+					"{sealed}", sealed, "{made}", made,
 				)
 				r := call(method, fill.Replace(path+e.query), fill.Replace(e.body))
 				a := f.send(t, r)
@@ -159,6 +164,7 @@ func TestEveryPathAnswers(t *testing.T) {
 type example struct {
 	query, body string
 	refused     bool
+	spec, usage string // of the key, if it is not a symmetric one
 	// before makes what the call is about, if that is more than a key, and returns its name.
 	before func(testing.TB, *front, regions.KeyMetadata) string
 }
@@ -202,6 +208,7 @@ func examples() map[string]example {
 		"BatchEncrypt":      {body: `{"Items":[{"KeyId":"{KeyId}","Plaintext":"eA=="},{"KeyId":"alias/none","Plaintext":"eA=="}]}`},
 		"BatchDecrypt":      {body: `{"Items":[{"CiphertextBlob":"{sealed}"},{"CiphertextBlob":""}]}`},
 	}
+	pairExamples(out)
 	for _, name := range []string{"CreateCustomKeyStore", "UpdateCustomKeyStore", "DeleteCustomKeyStore", "ConnectCustomKeyStore", "DisconnectCustomKeyStore"} {
 		out[name] = example{refused: true, body: ""} // there are no custom key stores
 	}

@@ -112,7 +112,9 @@ func TestTransferMustFit(t *testing.T) {
 		"blob a block longer": {func(x *exchange) { x.transfer.Materials[1].Blob = make([]byte, 48) }, wire.ErrMismatch},
 		"another chain":       {func(x *exchange) { x.transfer.Chain[1] = []byte("another") }, wire.ErrMismatch},
 		"a shorter chain":     {func(x *exchange) { x.transfer.Chain = x.transfer.Chain[:1] }, wire.ErrMismatch},
-		"unknown spec":        {func(x *exchange) { x.offer.Spec = "RSA_2048" }, wire.ErrUnsupported},
+		"another spec":        {func(x *exchange) { x.offer.Spec = "RSA_2048" }, wire.ErrMismatch},
+		"a public key":        {func(x *exchange) { x.transfer.Materials[1].Public = []byte{1} }, wire.ErrMismatch},
+		"unknown spec":        {func(x *exchange) { x.offer.Spec = "ML_DSA_44" }, wire.ErrUnsupported},
 	} {
 		x := base.copy()
 		c.change(x)
@@ -238,13 +240,35 @@ func TestTranscriptBinds(t *testing.T) {
 	}
 }
 
-func TestBlobSize(t *testing.T) {
+func TestCheckBlob(t *testing.T) {
 	t.Parallel()
-	if n, err := wire.BlobSize("SYMMETRIC_DEFAULT"); n != 40 || err != nil {
-		t.Errorf("%d, %v", n, err)
-	}
-	if _, err := wire.BlobSize("HMAC_256"); !errors.Is(err, wire.ErrUnsupported) {
-		t.Errorf("%v", err)
+	for _, c := range []struct {
+		spec         string
+		blob, public int
+		want         error
+	}{
+		{"SYMMETRIC_DEFAULT", 40, 0, nil},
+		{"SYMMETRIC_DEFAULT", 32, 0, wire.ErrMismatch},
+		{"SYMMETRIC_DEFAULT", 48, 0, wire.ErrMismatch},
+		{"SYMMETRIC_DEFAULT", 40, 1, wire.ErrMismatch},
+		{"HMAC_224", 40, 0, nil},
+		{"HMAC_384", 56, 0, nil},
+		{"HMAC_512", 72, 0, nil},
+		{"HMAC_512", 40, 0, wire.ErrMismatch},
+		{"ECC_NIST_P256", 144, 91, nil},
+		{"ECC_NIST_P256", 144, 0, wire.ErrMismatch},
+		{"ECC_NIST_P256", 145, 91, wire.ErrMismatch},
+		{"ECC_NIST_P256", 40, 91, wire.ErrMismatch},
+		{"ECC_NIST_P256", 200, 91, wire.ErrMismatch},
+		{"RSA_2048", 1232, 294, nil},
+		{"RSA_2048", 1784, 294, wire.ErrMismatch},
+		{"ML_DSA_44", 40, 0, wire.ErrUnsupported},
+		{"", 40, 0, wire.ErrUnsupported},
+	} {
+		err := wire.CheckBlob(c.spec, wire.Wrapped{Blob: make([]byte, c.blob), Public: make([]byte, c.public)})
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s of %d bytes, public key of %d: %v", c.spec, c.blob, c.public, err)
+		}
 	}
 	if keyset.HashSize != wire.HashSize {
 		t.Error("two hash sizes")

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"antipode/regions/keyspec"
 )
 
 // Suite is a way for two tokens to agree on a wrapping key, and to wrap under it.
@@ -124,10 +126,18 @@ func CheckKey(s Suite, public []byte) error {
 	return fmt.Errorf("%w: suite %.64q", ErrMalformed, s)
 }
 
-// BlobSize returns the length of material of this spec wrapped by AES-KWP, or [ErrUnsupported].
-func BlobSize(spec string) (int, error) {
-	if spec == "SYMMETRIC_DEFAULT" { // 32 bytes of AES-256
-		return 40, nil
+// CheckBlob checks the length of material of this spec wrapped by AES-KWP, and whether a public key is with it. It returns
+// [ErrMismatch], or [ErrUnsupported] for a spec that can't be sent.
+func CheckBlob(spec string, w Wrapped) error {
+	least, most, err := keyspec.WrappedSize(spec)
+	if err != nil {
+		return fmt.Errorf("%w: key spec %.64q", ErrUnsupported, spec)
 	}
-	return 0, fmt.Errorf("%w: key spec %s", ErrUnsupported, spec)
+	if n := len(w.Blob); n < least || n > most || n%8 != 0 {
+		return fmt.Errorf("%w: blob of %d bytes, %s has %d to %d", ErrMismatch, n, spec, least, most)
+	}
+	if s, _ := keyspec.Lookup(spec); s.Pair() != (len(w.Public) > 0) {
+		return fmt.Errorf("%w: public key of %d bytes with a key of spec %s", ErrMismatch, len(w.Public), spec)
+	}
+	return nil
 }

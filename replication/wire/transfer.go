@@ -14,6 +14,7 @@ import (
 // Limits of a transfer.
 const (
 	maxBlob        = 8192
+	maxPublic      = 1024
 	maxState       = 256 << 10
 	maxCertificate = 16 << 10
 )
@@ -39,6 +40,8 @@ type Transfer struct {
 type Wrapped struct {
 	ID   string `cbor:"1,keyasint"` // material id
 	Blob []byte `cbor:"2,keyasint,omitempty"`
+	// Public is a key pair's DER SubjectPublicKeyInfo, of which the material id is made; absent for other keys.
+	Public []byte `cbor:"3,keyasint,omitempty"`
 }
 
 // Type returns [TypeTransfer].
@@ -51,6 +54,9 @@ func (t *Transfer) validate() error {
 	for _, w := range t.Materials {
 		if len(w.Blob) == 0 || len(w.Blob) > maxBlob {
 			return fmt.Errorf("%w: blob of %d bytes", ErrMalformed, len(w.Blob))
+		}
+		if len(w.Public) > maxPublic {
+			return fmt.Errorf("%w: public key of %d bytes", ErrMalformed, len(w.Public))
 		}
 	}
 	return nil
@@ -110,10 +116,6 @@ func (t *Transfer) Follows(m1, m2 []byte, o *Offer, a *Accept) error {
 	if a.Suite.RSA() != (len(t.RWK) > 0) {
 		return fmt.Errorf("%w: not a transfer of suite %s", ErrMismatch, a.Suite)
 	}
-	size, err := BlobSize(o.Spec)
-	if err != nil {
-		return err
-	}
 	if len(t.Materials) != len(o.Materials) {
 		return fmt.Errorf("%w: %d materials, %d were offered", ErrMismatch, len(t.Materials), len(o.Materials))
 	}
@@ -121,8 +123,8 @@ func (t *Transfer) Follows(m1, m2 []byte, o *Offer, a *Accept) error {
 		if w.ID != o.Materials[i].ID {
 			return fmt.Errorf("%w: materials are not those offered", ErrMismatch)
 		}
-		if len(w.Blob) != size {
-			return fmt.Errorf("%w: blob of %d bytes, %s has %d", ErrMismatch, len(w.Blob), o.Spec, size)
+		if err := CheckBlob(o.Spec, w); err != nil {
+			return err
 		}
 	}
 	if keyset.Hash(t.Chain[len(t.Chain)-1]) != o.Certificate {
