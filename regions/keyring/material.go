@@ -68,35 +68,30 @@ func kind(m Material) (keyspec.Spec, hsmbackend.KeyType, error) {
 	return spec, kt, err
 }
 
-// generate makes a key or key pair with these attributes, and returns its public key, if it has one.
-func (r *Ring) generate(ctx context.Context, m Material, attr hsmbackend.Attributes) (hsmbackend.KeyRef, []byte, error) {
-	spec, kt, err := kind(m)
-	if err != nil {
-		return hsmbackend.KeyRef{}, nil, err
-	}
-	if spec.Pair() {
-		return r.token.GenerateKeyPair(ctx, kt, attr)
-	}
-	ref, err := r.token.GenerateKey(ctx, kt, attr)
-	return ref, nil, err
-}
-
 // Generate makes new key material on the token for the key that m describes (Account, KeyID, Spec, Usage, Origin,
 // Created), wraps it under the domain key, proves that the EKT opens to the same material, and returns m completed.
 // The working copy made for the proof is kept for use.
 func (r *Ring) Generate(ctx context.Context, m Material) (Material, error) {
-	ref, public, err := r.generate(ctx, m, r.transient(m))
+	spec, kt, err := kind(m)
+	if err != nil {
+		return m, err
+	}
+	var ref hsmbackend.KeyRef
+	if spec.Pair() {
+		ref, m.Public, err = r.token.GenerateKeyPair(ctx, kt, r.transient(m))
+	} else {
+		ref, err = r.token.GenerateKey(ctx, kt, r.transient(m))
+	}
 	if err != nil {
 		return m, fmt.Errorf("generate key material: %w", err)
 	}
-	m.Public = public
 	return r.export(ctx, ref, m, "")
 }
 
 // GenerateOnToken makes key material that never leaves the token, as the token object m.Object, which the caller has
 // chosen and stored before. It may be repeated.
 func (r *Ring) GenerateOnToken(ctx context.Context, m Material) (Material, error) {
-	spec, _, err := kind(m)
+	spec, kt, err := kind(m)
 	if err != nil {
 		return m, err
 	}
@@ -105,7 +100,11 @@ func (r *Ring) GenerateOnToken(ctx context.Context, m Material) (Material, error
 	case errors.Is(err, hsmbackend.ErrObjectNotFound):
 		attr := r.workingAttributes(m)
 		attr.Token, attr.ID, attr.Label = true, m.Object, "antipode/kms/"+m.KeyID
-		ref, m.Public, err = r.generate(ctx, m, attr)
+		if spec.Pair() {
+			ref, m.Public, err = r.token.GenerateKeyPair(ctx, kt, attr)
+		} else {
+			ref, err = r.token.GenerateKey(ctx, kt, attr)
+		}
 	case err == nil && spec.Pair():
 		m.Public, err = r.token.PublicKey(ctx, ref)
 	}
