@@ -210,10 +210,17 @@ func TestEveryGrant(t *testing.T) {
 	k := newAuthKit(t)
 	for name, a := range attempts {
 		to := k.target(t, bob().ARN)
+		symmetric := true
+		if of, other := grantable[name]; other {
+			symmetric, a.fails = false, of.fails
+			to.key = regionstest.Must[regions.CreateKeyOutput](t, k.Fixture, "CreateKey", &regions.CreateKeyInput{
+				KeySpec: of.spec, KeyUsage: of.usage,
+			}).KeyMetadata
+		}
 		for _, key := range []regions.KeyMetadata{to.key, to.second} {
 			var all []string
 			for _, op := range policy.GrantOperations() {
-				if op != "RetireGrant" && policy.GrantFits(op, regions.UsageEncryptDecrypt, true) {
+				if op != "RetireGrant" && policy.GrantFits(op, key.KeyUsage, symmetric || key.KeyID == to.second.KeyID) {
 					all = append(all, op)
 				}
 			}
@@ -286,4 +293,15 @@ func TestUndecidedIsRefused(t *testing.T) {
 			t.Errorf("%s: %+v, %v", op.Name, out, err)
 		}
 	}
+}
+
+// grantable are the operations that only a grant on a key of another spec can give, with what an allowed call of attempts
+// fails with there.
+var grantable = map[string]struct{ spec, usage, fails string }{
+	"DeriveSharedSecret": {"ECC_NIST_P256", "KEY_AGREEMENT", "ValidationException"},
+	"GenerateMac":        {"HMAC_256", "GENERATE_VERIFY_MAC", ""},
+	"GetPublicKey":       {"ECC_NIST_P256", "SIGN_VERIFY", ""},
+	"Sign":               {"ECC_NIST_P256", "SIGN_VERIFY", ""},
+	"Verify":             {"ECC_NIST_P256", "SIGN_VERIFY", "KMSInvalidSignatureException"},
+	"VerifyMac":          {"HMAC_256", "GENERATE_VERIFY_MAC", "KMSInvalidMacException"},
 }

@@ -206,6 +206,8 @@ func examples() map[string]example {
 		"DescribeCustomKeyStores": {}, "GetKeyRotationStatus": {}, "ListKeyRotations": {}, "DisableKeyRotation": {}, "RotateKeyOnDemand": {},
 		"EnableKeyRotation": {body: `{"RotationPeriodInDays":90}`},
 		"BatchEncrypt":      {body: `{"Items":[{"KeyId":"{KeyId}","Plaintext":"eA=="},{"KeyId":"alias/none","Plaintext":"eA=="}]}`},
+		"BatchSign":         {body: `{"Items":[{"KeyId":"{KeyId}","Message":"eA==","SigningAlgorithm":"ECDSA_SHA_256"}]}`},
+		"BatchGenerateMac":  {body: `{"Items":[{"KeyId":"{KeyId}","Message":"eA==","MacAlgorithm":"HMAC_SHA_256"}]}`},
 		"BatchDecrypt":      {body: `{"Items":[{"CiphertextBlob":"{sealed}"},{"CiphertextBlob":""}]}`},
 	}
 	pairExamples(out)
