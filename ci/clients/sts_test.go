@@ -2,6 +2,7 @@ package clients
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -50,7 +51,11 @@ func TestAssumeRoleByCLI(t *testing.T) {
 		cmd.Env = env
 		out, err := cmd.Output()
 		if err != nil {
-			return nil, fmt.Errorf("aws %s: %w\n%s", strings.Join(args, " "), err, err.(*exec.ExitError).Stderr) //nolint:errorlint,forcetypeassert // Output gives no other
+			var exit *exec.ExitError // absent if the program could not be run
+			if errors.As(err, &exit) {
+				err = fmt.Errorf("%w\n%s", err, exit.Stderr)
+			}
+			return nil, fmt.Errorf("aws %s: %w", strings.Join(args, " "), err)
 		}
 		answer := map[string]any{}
 		return answer, json.Unmarshal(out, &answer)
