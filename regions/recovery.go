@@ -200,7 +200,7 @@ func (r *Region) confirm(ctx context.Context, tx Tx, h Holder) error {
 	if !member || m.Status != keyset.Creating || m.Incarnation != h.Incarnation {
 		return nil
 	}
-	for _, want := range k.MultiRegion.State.Materials {
+	for _, want := range k.MultiRegion.State.Needed() {
 		if !slices.Contains(h.Materials, want.ID) {
 			return nil
 		}

@@ -41,9 +41,9 @@ type Standing struct {
 	Newer bool
 }
 
-// Missing returns the ids of the materials in the state sent that are not held.
+// Missing returns the ids of the materials that the state sent asks a member to hold, and that are not held.
 func (s Standing) Missing() (ids []string) {
-	for _, m := range s.Sent.Materials {
+	for _, m := range s.Sent.Needed() {
 		if !slices.Contains(s.Held, m.ID) {
 			ids = append(ids, m.ID)
 		}

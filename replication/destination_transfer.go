@@ -154,10 +154,11 @@ func (n *Node) checkTransfer(t *wire.Transfer, e DestinationExchange, o *wire.Of
 	if state, err = keyset.OpenState(t.State, head, ro); err != nil {
 		return refusal(err)
 	}
-	if state.Spec != o.Spec || state.Usage != o.Usage || state.Origin != o.Origin || len(state.Materials) != len(o.Materials) {
+	needed := state.Needed()
+	if state.Spec != o.Spec || state.Usage != o.Usage || state.Origin != o.Origin || len(needed) != len(o.Materials) {
 		return refusal(errors.New("the shared state is not of the key that was offered"))
 	}
-	for i, m := range state.Materials {
+	for i, m := range needed {
 		if m.ID != o.Materials[i].ID || m.Status != o.Materials[i].Status {
 			return refusal(errors.New("the shared state has other materials than were offered"))
 		}

@@ -148,7 +148,7 @@ func (n *Node) newExchange(ctx context.Context, order regions.ReplicaOrder, dryR
 	for _, t := range order.Tags {
 		o.Tags = append(o.Tags, wire.Tag{Key: t.TagKey, Value: t.TagValue})
 	}
-	for _, m := range k.MultiRegion.State.Materials {
+	for _, m := range k.MultiRegion.State.Needed() {
 		o.Materials = append(o.Materials, wire.Material{ID: m.ID, Status: m.Status})
 	}
 	e.M1, err = wire.Sign(ctx, n.region.Ring().RSK(), o)

@@ -63,7 +63,7 @@ func (n *Node) newSupply(ctx context.Context, order regions.ReplicaOrder, ids []
 		Nonce: [wire.NonceSize]byte(raw[16:]), Purpose: wire.PurposeSupply,
 		State: k.MultiRegion.Signed, Chain: k.MultiRegion.Certificates,
 	}
-	for _, m := range k.MultiRegion.State.Materials {
+	for _, m := range k.MultiRegion.State.Needed() {
 		if slices.Contains(ids, m.ID) && slices.Contains(held, m.ID) {
 			o.Materials = append(o.Materials, wire.Material{ID: m.ID, Status: m.Status})
 		}
@@ -153,7 +153,7 @@ func (n *Node) confirm(ctx context.Context, e SourceExchange, incarnation [16]by
 	if err != nil {
 		return e, err
 	}
-	for _, m := range k.MultiRegion.State.Materials {
+	for _, m := range k.MultiRegion.State.Needed() {
 		if !slices.Contains(ack.Materials, m.ID) {
 			return e, fmt.Errorf("%w: %s holds the key without material %s", errLater, e.Order.Region, m.ID)
 		}

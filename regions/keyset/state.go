@@ -28,6 +28,9 @@ const (
 	Current    MaterialStatus = "Current"    // encrypts and decrypts
 	NonCurrent MaterialStatus = "NonCurrent" // decrypts
 	Pending    MaterialStatus = "Pending"    // is on its way to every member; decrypts, and becomes current later
+	// Abandoned was pending and never became current: its primary has lost it, and nobody had it. It is listed for ever, as
+	// every material is, and no member needs to hold it.
+	Abandoned MaterialStatus = "Abandoned"
 )
 
 // State is all that the Regions of a multi-Region key share.
@@ -65,6 +68,9 @@ type Material struct {
 	Created int64          `cbor:"3,keyasint"` // Unix milliseconds
 	// Cause says how it came by a rotation: [Automatic] or [OnDemand]; empty for a key's first material.
 	Cause RotationCause `cbor:"4,keyasint,omitempty"`
+	// Rotated is when it became current by a rotation that had waited for other members, Unix milliseconds; 0 if it was
+	// current from the beginning, or has not become so.
+	Rotated int64 `cbor:"5,keyasint,omitempty"`
 }
 
 // RotationCause is what began a rotation, with AWS's names.
@@ -104,6 +110,27 @@ func (s State) Current() string {
 	return ""
 }
 
+// Pending returns the material that is on its way to every member, if there is one.
+func (s State) Pending() (Material, bool) {
+	for _, m := range s.Materials {
+		if m.Status == Pending {
+			return m, true
+		}
+	}
+	return Material{}, false
+}
+
+// Needed returns the materials that each member is to hold, in order: all but abandoned ones.
+func (s State) Needed() []Material {
+	needed := make([]Material, 0, len(s.Materials))
+	for _, m := range s.Materials {
+		if m.Status != Abandoned {
+			needed = append(needed, m)
+		}
+	}
+	return needed
+}
+
 // Newer reports whether a has a higher (generation, term, sequence) than b.
 func Newer(a, b State) bool { return compareNumbers(a, b) > 0 }
 
@@ -140,7 +167,8 @@ func Accept(have *State, got State) (changed bool, err error) {
 	return true, have.keptBy(got)
 }
 
-// keptBy returns [ErrShrinks] if next lacks a material of s, or alters what is fixed at creation.
+// keptBy returns [ErrShrinks] if next lacks a material of s, abandons one that has been current, takes one up again that
+// was abandoned, or alters what is fixed at creation.
 func (s State) keptBy(next State) error {
 	if s.Spec != next.Spec || s.Usage != next.Usage || s.Origin != next.Origin || s.Created != next.Created {
 		return fmt.Errorf("%w: spec, usage, origin or creation of %s", ErrShrinks, s.KeyID)
@@ -150,8 +178,12 @@ func (s State) keptBy(next State) error {
 		kept[m.ID] = m
 	}
 	for _, m := range s.Materials {
-		if k, there := kept[m.ID]; !there || k.Created != m.Created || k.Cause != m.Cause {
+		k, there := kept[m.ID]
+		if !there || k.Created != m.Created || k.Cause != m.Cause {
 			return fmt.Errorf("%w: material %s", ErrShrinks, m.ID)
+		}
+		if (m.Status == Abandoned) != (k.Status == Abandoned) && m.Status != Pending {
+			return fmt.Errorf("%w: material %s was %s and is %s", ErrShrinks, m.ID, m.Status, k.Status)
 		}
 	}
 	return nil

@@ -19,6 +19,12 @@ func material(c string, status keyset.MaterialStatus) keyset.Material {
 	return keyset.Material{ID: strings.Repeat(c, 64), Status: status, Created: 5}
 }
 
+func rotated(c string, status keyset.MaterialStatus, at int64) keyset.Material {
+	m := material(c, status)
+	m.Cause, m.Rotated = keyset.OnDemand, at
+	return m
+}
+
 func state(head keyset.Head) keyset.State {
 	return keyset.State{
 		Account: account, KeyID: keyID, Spec: "SYMMETRIC_DEFAULT", Usage: "ENCRYPT_DECRYPT", Origin: "AWS_KMS", Created: 4,
@@ -80,6 +86,10 @@ func TestStateRules(t *testing.T) {
 		"rotation never":         func(s *keyset.State) { s.Rotation.Next = 0 },
 		"rotation off, and next": func(s *keyset.State) { s.Rotation.Enabled = false },
 		"cause of a rotation":    func(s *keyset.State) { s.Materials[0].Cause = "WHIM" },
+		"rotated, and pending":   func(s *keyset.State) { s.Materials[0] = rotated("c", keyset.Pending, 9) },
+		"rotated, and abandoned": func(s *keyset.State) { s.Materials[0] = rotated("c", keyset.Abandoned, 9) },
+		"rotated without cause":  func(s *keyset.State) { s.Materials[1].Rotated = 9 },
+		"rotated before 1970":    func(s *keyset.State) { s.Materials[1] = rotated("c", keyset.Current, -1) },
 		"too many members":       func(s *keyset.State) { s.Members = make([]keyset.Member, keyset.MaxMembers+1) },
 		"too many materials":     func(s *keyset.State) { s.Materials = make([]keyset.Material, keyset.MaxMaterials+1) },
 	} {
@@ -90,7 +100,11 @@ func TestStateRules(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(s *keyset.State){
-		"one pending":              func(s *keyset.State) { s.Materials = append(s.Materials, material("c", keyset.Pending)) },
+		"one pending": func(s *keyset.State) { s.Materials = append(s.Materials, material("c", keyset.Pending)) },
+		"one rotated": func(s *keyset.State) { s.Materials[1] = rotated("b", keyset.Current, 9) },
+		"two abandoned": func(s *keyset.State) {
+			s.Materials = append(s.Materials, material("c", keyset.Abandoned), material("d", keyset.Abandoned))
+		},
 		"never rotated":            func(s *keyset.State) { s.Rotation = keyset.Rotation{} },
 		"to be imported":           func(s *keyset.State) { s.Origin, s.Materials = "EXTERNAL", nil },
 		"rotation off, period set": func(s *keyset.State) { s.Rotation.Enabled, s.Rotation.Next = false, 0 },
@@ -151,6 +165,55 @@ func TestAccept(t *testing.T) {
 	}
 	if changed, err := keyset.Accept(nil, keyset.State{}); err == nil || changed {
 		t.Errorf("an invalid first: %v, %v", changed, err)
+	}
+}
+
+// Material that is pending becomes current or is abandoned, in whatever states one Region hears of; what has been current
+// is never abandoned, and what was abandoned is not taken up again.
+func TestAcceptMaterialStatus(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		from, to keyset.MaterialStatus
+		want     error
+	}{
+		{keyset.Pending, keyset.NonCurrent, nil},
+		{keyset.Pending, keyset.Abandoned, nil},
+		{keyset.Abandoned, keyset.Abandoned, nil},
+		{keyset.NonCurrent, keyset.Pending, nil}, // a primary that was restored knows no better, and completes it again
+		{keyset.NonCurrent, keyset.Abandoned, keyset.ErrShrinks},
+		{keyset.Abandoned, keyset.Pending, keyset.ErrShrinks},
+		{keyset.Abandoned, keyset.NonCurrent, keyset.ErrShrinks},
+	} {
+		have := state(head())
+		have.Materials[0].Status = c.from
+		got := clone(have)
+		got.Sequence++
+		got.Materials[0].Status = c.to
+		if _, err := keyset.Accept(&have, got); !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+			t.Errorf("%s to %s: %v, want %v", c.from, c.to, err, c.want)
+		}
+	}
+	have, got := state(head()), state(head())
+	got.Sequence++
+	got.Materials[0].Status, got.Materials[1].Status = keyset.Current, keyset.Abandoned
+	if _, err := keyset.Accept(&have, got); !errors.Is(err, keyset.ErrShrinks) {
+		t.Errorf("the current material was abandoned: %v", err)
+	}
+}
+
+// Each member is to hold all materials but those that were abandoned.
+func TestNeeded(t *testing.T) {
+	t.Parallel()
+	s := state(head())
+	s.Materials = append(s.Materials, material("c", keyset.Abandoned), material("d", keyset.Pending))
+	if n := s.Needed(); len(n) != 3 || n[0] != s.Materials[0] || n[1] != s.Materials[1] || n[2] != s.Materials[3] {
+		t.Errorf("needed are %+v", n)
+	}
+	if m, pending := s.Pending(); !pending || m.ID != s.Materials[3].ID {
+		t.Errorf("pending is %+v, %t", m, pending)
+	}
+	if m, pending := state(head()).Pending(); pending {
+		t.Errorf("pending is %+v", m)
 	}
 }
 

@@ -77,8 +77,11 @@ func (s State) validateMaterials() error {
 		if m.Cause != "" && m.Cause != Automatic && m.Cause != OnDemand {
 			return fmt.Errorf("%w: cause of rotation %.20q", ErrInvalid, m.Cause)
 		}
+		if m.Rotated < 0 || m.Rotated != 0 && (m.Cause == "" || m.Status == Pending || m.Status == Abandoned) {
+			return fmt.Errorf("%w: %s material became current at %d", ErrInvalid, m.Status, m.Rotated)
+		}
 		switch m.Status {
-		case Current, NonCurrent, Pending:
+		case Current, NonCurrent, Pending, Abandoned:
 			count[m.Status]++
 		default:
 			return fmt.Errorf("%w: material status %.20q", ErrInvalid, m.Status)
