@@ -120,6 +120,10 @@ const (
 	// RSAES-OAEP with an empty label and MGF1 of the same hash, CKM_RSA_PKCS_OAEP. On the token both are one mechanism.
 	MechOAEPSHA256 Mechanism = "RSA-OAEP-SHA-256"
 	MechOAEPSHA1   Mechanism = "RSA-OAEP-SHA-1"
+	// Key encapsulation of FIPS 203 and signatures of FIPS 204 (PKCS #11 3.2), each with the generation of its key pairs. No
+	// interface of this package uses them yet: they say what a token lacks.
+	MechMLKEM Mechanism = "ML-KEM" // CKM_ML_KEM
+	MechMLDSA Mechanism = "ML-DSA" // CKM_ML_DSA
 )
 
 // KDF is the key derivation inside CKM_ECDH1_DERIVE.

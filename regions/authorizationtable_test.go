@@ -115,6 +115,14 @@ var attempts = map[string]attempt{
 	"DeriveSharedSecret": {needs: onKey("DeriveSharedSecret"), in: func(t target) any {
 		return &regions.DeriveSharedSecretInput{KeyID: t.key.Arn, KeyAgreementAlgorithm: "ECDH", PublicKey: []byte{1}}
 	}, grant: true, foreign: true, fails: regions.CodeInvalidKeyUsage},
+	// On a token that lacks ML-KEM, which says so after policies were asked. A grant gives them on keys of that usage only, of
+	// which there are none.
+	"Decapsulate": {needs: onKey("Decapsulate"), in: func(t target) any {
+		return &regions.DecapsulateInput{KeyID: t.key.Arn, EncapsulationAlgorithm: "ML_KEM", SharedSecretCiphertextBlob: []byte{1}}
+	}, foreign: true, fails: regions.CodeUnsupportedOperation},
+	"Encapsulate": {needs: onKey("Encapsulate"), in: func(t target) any {
+		return &regions.EncapsulateInput{KeyID: t.key.Arn, EncapsulationAlgorithm: "ML_KEM"}
+	}, foreign: true, fails: regions.CodeUnsupportedOperation},
 	"GenerateDataKeyPair": {needs: onKey("GenerateDataKeyPair"), in: func(t target) any {
 		return &regions.GenerateDataKeyPairWithPlaintextInput{KeyID: t.key.Arn, KeyPairSpec: "ECC_NIST_P256"}
 	}, grant: true, foreign: true},

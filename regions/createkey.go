@@ -118,6 +118,9 @@ func (r *Region) chooseKind(name, usage string, multiRegion bool) (string, keyri
 		return "", "", Errorf(CodeUnsupportedOperation, "KeySpec %s with KeyUsage %s is not supported in Region %s: its token lacks %s.",
 			name, usage, r.cfg.Name, missing)
 	}
+	if !spec.Built() {
+		return "", "", Errorf(CodeUnsupportedOperation, "KeySpec %s is not supported by this version of Antipode.", name)
+	}
 	switch {
 	case spec.Wrapped(r.caps) && multiRegion:
 		return usage, keyring.StorageWrapped, nil

@@ -53,7 +53,7 @@ func (in *GenerateDataKeyPairWithPlaintextInput) grantTokens() []string { return
 func pairSpecs() []string {
 	return []string{
 		"RSA_2048", "RSA_3072", "RSA_4096", "ECC_NIST_P256", "ECC_NIST_P384", "ECC_NIST_P521", "ECC_SECG_P256K1", "SM2",
-		"ECC_NIST_EDWARDS25519",
+		"ECC_NIST_EDWARDS25519", "ML_KEM_512", "ML_KEM_768", "ML_KEM_1024",
 	}
 }
 

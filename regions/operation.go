@@ -109,6 +109,7 @@ var table = sync.OnceValue(func() []Operation {
 		row("CreateGrant", ClassManage, createGrant),
 		row("CreateCustomKeyStore", ClassManage, createCustomKeyStore),
 		row("CreateKey", ClassManage, createKey),
+		row("Decapsulate", ClassData, decapsulate),
 		row("Decrypt", ClassData, decrypt),
 		row("DeleteAlias", ClassManage, deleteAlias),
 		keyStoreOperation("DeleteCustomKeyStore"),
@@ -120,6 +121,7 @@ var table = sync.OnceValue(func() []Operation {
 		keyStoreOperation("DisconnectCustomKeyStore"),
 		row("EnableKey", ClassManage, enableKey),
 		row("EnableKeyRotation", ClassManage, enableKeyRotation),
+		row("Encapsulate", ClassData, encapsulate),
 		row("Encrypt", ClassData, encrypt),
 		row("GenerateDataKey", ClassData, generateDataKey),
 		row("GenerateDataKeyPair", ClassData, generateDataKeyPair),
@@ -167,6 +169,5 @@ var table = sync.OnceValue(func() []Operation {
 
 // notBuilt are the operations of the AWS KMS model that this version answers with UnsupportedOperationException.
 var notBuilt = []string{
-	"Decapsulate", "DeleteImportedKeyMaterial", "Encapsulate", "GetKeyLastUsage", "GetParametersForImport",
-	"ImportKeyMaterial", "UpdatePrimaryRegion",
+	"DeleteImportedKeyMaterial", "GetKeyLastUsage", "GetParametersForImport", "ImportKeyMaterial", "UpdatePrimaryRegion",
 }

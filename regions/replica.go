@@ -88,6 +88,9 @@ func (r *Region) holds(name, usage, origin string) error {
 		return Errorf(CodeUnsupportedOperation, "Region %s does not support %s keys with usage %s: its token lacks %s.",
 			r.cfg.Name, name, usage, missing)
 	}
+	if !spec.Built() {
+		return Errorf(CodeUnsupportedOperation, "Region %s does not support %s keys: this version of Antipode does not.", r.cfg.Name, name)
+	}
 	if !spec.Wrapped(r.caps) {
 		return Errorf(CodeUnsupportedOperation, "Region %s does not support replicas of %s keys: its token cannot wrap and unwrap %s keys.",
 			r.cfg.Name, name, spec.KeyType)

@@ -54,6 +54,15 @@ func (t *Token) examine(ctx context.Context) error {
 	if t.has("", pkcs11.CKM_RSA_PKCS_OAEP) == nil {
 		t.caps.Mechanisms = append(t.caps.Mechanisms, p.OAEPHashes...)
 	}
+	for _, pair := range []struct {
+		m          hsmbackend.Mechanism
+		generation uint
+	}{{hsmbackend.MechMLKEM, ckmMLKEMPair}, {hsmbackend.MechMLDSA, ckmMLDSAPair}} {
+		ckm, _ := p.mechanism(pair.m)
+		if t.has("", ckm) == nil && t.has("", pair.generation) == nil {
+			t.caps.Mechanisms = append(t.caps.Mechanisms, pair.m)
+		}
+	}
 	for _, kt := range keyTypes() {
 		if t.has("", mustKind(kt).gen) == nil && !slices.Contains(p.NoKeyTypes, kt) {
 			t.caps.KeyTypes = append(t.caps.KeyTypes, kt)

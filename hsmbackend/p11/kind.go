@@ -14,6 +14,10 @@ const (
 	ckkECEdwards       = 0x40
 	ckmECEdwardsKeyGen = 0x1055 // CKM_EC_EDWARDS_KEY_PAIR_GEN
 	ckmEdDSA           = 0x1057
+	ckmMLKEMPair       = 0x0F // CKM_ML_KEM_KEY_PAIR_GEN, PKCS #11 3.2 as the next three
+	ckmMLKEM           = 0x17 // CKM_ML_KEM
+	ckmMLDSAPair       = 0x1C // CKM_ML_DSA_KEY_PAIR_GEN
+	ckmMLDSA           = 0x1D // CKM_ML_DSA
 )
 
 // kind is what PKCS#11 calls a key type.

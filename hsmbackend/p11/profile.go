@@ -143,6 +143,10 @@ func (p *Profile) mechanism(m hsmbackend.Mechanism) (uint, bool) {
 		return ckmEdDSA, true
 	case hsmbackend.MechOAEPSHA256, hsmbackend.MechOAEPSHA1:
 		return pkcs11.CKM_RSA_PKCS_OAEP, true
+	case hsmbackend.MechMLKEM:
+		return ckmMLKEM, true
+	case hsmbackend.MechMLDSA:
+		return ckmMLDSA, true
 	}
 	return 0, false
 }

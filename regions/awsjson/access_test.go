@@ -22,7 +22,7 @@ func TestAccessDenied(t *testing.T) {
 		`"CiphertextBlob":"` + sealed + `","NumberOfBytes":8,"ReplicaRegion":"us-west-1","Tags":[],"TagKeys":[],"Description":"d","Policy":"{}",` +
 		`"GranteePrincipal":"` + clerk + `","RetiringPrincipal":"` + clerk + `","Operations":["Encrypt"],"GrantId":"` + strings.Repeat("0", 64) + `",` +
 		`"Message":"eA==","MessageType":"RAW","SigningAlgorithm":"ECDSA_SHA_256","Signature":"eA==","MacAlgorithm":"HMAC_SHA_256",` +
-		`"Mac":"eA==","KeyAgreementAlgorithm":"ECDH","PublicKey":"eA==","KeyPairSpec":"ECC_NIST_P256","AliasName":"alias/`
+		`"Mac":"eA==","KeyAgreementAlgorithm":"ECDH","PublicKey":"eA==","KeyPairSpec":"ECC_NIST_P256","EncapsulationAlgorithm":"ML_KEM","SharedSecretCiphertextBlob":"eA==","AliasName":"alias/`
 	for _, op := range regions.Operations() {
 		if !op.Built() {
 			continue

@@ -133,3 +133,10 @@ func SigningAlgorithms() []string {
 func MACAlgorithms() []string {
 	return []string{"HMAC_SHA_224", "HMAC_SHA_256", "HMAC_SHA_384", "HMAC_SHA_512"}
 }
+
+// Encapsulation is the one algorithm of keys with usage [EncapsulateDecapsulate], with AWS's name, and what it is called
+// in PKCS#11.
+const (
+	Encapsulation          = "ML_KEM"
+	EncapsulationMechanism = "CKM_ML_KEM"
+)

@@ -35,11 +35,12 @@ type Spec struct {
 	Usages []string
 
 	family family
-	needs  string // the mechanism that is missing where KeyType is ""
-	field  int    // bytes of a coordinate
-	curve  int    // bytes of the curve's object identifier, with its head
-	bits   int    // of an RSA modulus
-	length int    // bytes of a secret key
+	needs  string               // what makes keys of the spec where KeyType is ""
+	other  hsmbackend.Mechanism // what they are used by there; "" if PKCS #11 has none
+	field  int                  // bytes of a coordinate
+	curve  int                  // bytes of the curve's object identifier, with its head
+	bits   int                  // of an RSA modulus
+	length int                  // bytes of a secret key
 	hash   crypto.Hash
 }
 
@@ -68,8 +69,16 @@ func macSpec(name string, kt hsmbackend.KeyType, length int, hash crypto.Hash) S
 	return Spec{Name: name, KeyType: kt, Usages: []string{GenerateVerifyMAC}, family: macs, length: length, hash: hash}
 }
 
-func missingSpec(name, needs string, usages ...string) Spec {
-	return Spec{Name: name, Usages: usages, family: elsewhere, needs: needs}
+func mlDSA(name string) Spec {
+	return Spec{
+		Name: name, Usages: []string{SignVerify}, family: elsewhere, needs: "CKM_ML_DSA_KEY_PAIR_GEN", other: hsmbackend.MechMLDSA,
+	}
+}
+
+func mlKEM(name string) Spec {
+	return Spec{
+		Name: name, Usages: []string{EncapsulateDecapsulate}, family: elsewhere, needs: "CKM_ML_KEM_KEY_PAIR_GEN", other: hsmbackend.MechMLKEM,
+	}
 }
 
 // All returns the table, in the order of AWS's enumeration.
@@ -89,16 +98,16 @@ func All() []Spec {
 		macSpec("HMAC_256", hsmbackend.HMACSHA256, 32, crypto.SHA256),
 		macSpec("HMAC_384", hsmbackend.HMACSHA384, 48, crypto.SHA384),
 		macSpec("HMAC_512", hsmbackend.HMACSHA512, 64, crypto.SHA512),
-		missingSpec("SM2", "a mechanism for SM2", EncryptDecrypt, SignVerify, KeyAgreement),
-		missingSpec("ML_DSA_44", "CKM_ML_DSA_KEY_PAIR_GEN", SignVerify),
-		missingSpec("ML_DSA_65", "CKM_ML_DSA_KEY_PAIR_GEN", SignVerify),
-		missingSpec("ML_DSA_87", "CKM_ML_DSA_KEY_PAIR_GEN", SignVerify),
+		{Name: "SM2", Usages: []string{EncryptDecrypt, SignVerify, KeyAgreement}, family: elsewhere, needs: "a mechanism for SM2"},
+		mlDSA("ML_DSA_44"),
+		mlDSA("ML_DSA_65"),
+		mlDSA("ML_DSA_87"),
 		{
 			Name: "ECC_NIST_EDWARDS25519", KeyType: hsmbackend.Ed25519, Usages: []string{SignVerify}, family: edwards,
 			field: 32, hash: crypto.SHA512,
 		},
-		missingSpec("ML_KEM_512", "CKM_ML_KEM_KEY_PAIR_GEN", EncapsulateDecapsulate),
-		missingSpec("ML_KEM_768", "CKM_ML_KEM_KEY_PAIR_GEN", EncapsulateDecapsulate),
-		missingSpec("ML_KEM_1024", "CKM_ML_KEM_KEY_PAIR_GEN", EncapsulateDecapsulate),
+		mlKEM("ML_KEM_512"),
+		mlKEM("ML_KEM_768"),
+		mlKEM("ML_KEM_1024"),
 	}
 }

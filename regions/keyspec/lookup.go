@@ -56,10 +56,16 @@ func (s Spec) Class() hsmbackend.Class {
 // Has reports whether AWS allows keys of the spec for the usage.
 func (s Spec) Has(usage string) bool { return slices.Contains(s.Usages, usage) }
 
-// Missing returns what the token lacks for keys of the spec with this usage, in the words of PKCS#11, or "".
+// Built reports whether this program makes and uses keys of the spec, on a token that can.
+func (s Spec) Built() bool { return s.KeyType != "" }
+
+// Missing returns what the token lacks for keys of the spec with this usage, in the words of PKCS#11, or "". It is "" too
+// for a spec that is not built, if the token could.
 func (s Spec) Missing(c hsmbackend.Capabilities, usage string) string {
 	switch {
-	case s.KeyType == "":
+	case !s.Built() && s.other != "" && c.HasMechanism(s.other):
+		return ""
+	case !s.Built():
 		return s.needs
 	case !c.HasKeyType(s.KeyType):
 		return fmt.Sprintf("the generation of %s keys", s.KeyType)

@@ -38,6 +38,8 @@ func pairExamples(out map[string]example) {
 				&regions.GetPublicKeyInput{KeyID: key.KeyID}).PublicKey)
 		},
 	}
+	out["Encapsulate"] = example{refused: true, body: `{"EncapsulationAlgorithm":"ML_KEM"}`} // SoftHSM2 has no ML-KEM
+	out["Decapsulate"] = example{refused: true, body: `{"EncapsulationAlgorithm":"ML_KEM","SharedSecretCiphertextBlob":"eA=="}`}
 	out["GenerateDataKeyPair"] = example{body: `{"KeyPairSpec":"ECC_NIST_P256"}`}
 	out["GenerateDataKeyPairWithoutPlaintext"] = out["GenerateDataKeyPair"]
 }

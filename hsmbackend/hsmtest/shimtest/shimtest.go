@@ -39,6 +39,7 @@ const (
 	NoOAEP        = "no-oaep"
 	X963          = "x963"
 	NoCreate      = "no-create"
+	PostQuantum   = "post-quantum"
 )
 
 // Way is a token that makes message keys, and encrypts with them, in one of the ways that there are.

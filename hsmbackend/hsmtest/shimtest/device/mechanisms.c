@@ -117,3 +117,10 @@ const behaviour no_ecb_derive = {.name = "no-ecb-derive", .removes = {CKM_AES_EC
 
 // no-oaep: RSA wraps no keys.
 const behaviour no_oaep = {.name = "no-oaep", .removes = {CKM_RSA_PKCS_OAEP}};
+
+// post-quantum: the list names ML-KEM and ML-DSA. Nothing can be done with them here: it is for what is said of a device
+// that has them.
+const behaviour post_quantum = {
+	.name = "post-quantum",
+	.adds = {{CKM_ML_KEM_KEY_PAIR_GEN, {512, 1024, 0}}, {CKM_ML_KEM, {512, 1024, 0}}, {CKM_ML_DSA_KEY_PAIR_GEN, {0, 0, 0}}, {CKM_ML_DSA, {0, 0, 0}}},
+};

@@ -16,6 +16,7 @@
 
 const behaviour *const behaviours[] = {
 	&sp800_108, &sp800_108_wrong, &gcm_iv, &gcm_iv_stuck, &gcm_short, &no_gcm, &no_ecb_derive, &no_oaep, &x963, &no_create,
+	&post_quantum,
 	NULL,
 };
 

@@ -15,7 +15,7 @@ typedef struct {
 	struct {
 		ulong_t type;
 		mechanism_info info;
-	} adds[4];
+	} adds[5]; // ends with a zero type
 	ulong_t removes[4];
 } behaviour;
 
@@ -37,6 +37,7 @@ rv_t may_derive(ulong_t session, ulong_t key, ulong_t type);
 // make_key makes a key object of SoftHSM2 from a template of C_DeriveKey and the value that the device has computed.
 rv_t make_key(ulong_t session, const attribute *, ulong_t count, byte_t *value, ulong_t length, ulong_t *key);
 
-extern const behaviour sp800_108, sp800_108_wrong, gcm_iv, gcm_iv_stuck, gcm_short, no_gcm, no_ecb_derive, no_oaep, x963, no_create;
+extern const behaviour sp800_108, sp800_108_wrong, gcm_iv, gcm_iv_stuck, gcm_short, no_gcm, no_ecb_derive, no_oaep, x963, no_create,
+	post_quantum;
 
 #endif
