@@ -25,10 +25,7 @@ func (h AuditHead) RecordIndex() (string, int64) { return "", 0 }
 func (r *Region) newEvent(c *Call) audit.Event {
 	return audit.Event{
 		EventName: c.op.Name, EventTime: r.Now(), AWSRegion: r.cfg.Name,
-		UserIdentity: audit.UserIdentity{
-			Type: "IAMUser", PrincipalID: c.caller.AccessKeyID, ARN: c.caller.ARN, AccountID: c.caller.Account,
-			AccessKeyID: c.caller.AccessKeyID, UserName: c.caller.UserName,
-		},
+		UserIdentity: c.caller.identity(), AdditionalEventData: c.caller.Proof.fields(),
 		SourceIPAddress: c.caller.SourceIP, UserAgent: c.caller.UserAgent, RequestID: c.caller.RequestID,
 		ReadOnly: c.op.Class != ClassManage, RecipientAccountID: c.caller.Account,
 	}

@@ -51,7 +51,9 @@ type Caller struct {
 	// MultiFactor is aws:MultiFactorAuthPresent. Nothing sets it: there are no MFA devices.
 	MultiFactor bool
 	AccessKeyID string
-	SourceIP    string // without a port, "" if unknown
+	// Proof says how a caller was authenticated who has not signed; zero for a signature.
+	Proof    Proof
+	SourceIP string // without a port, "" if unknown
 	// SecureTransport says that the call came over TLS; aws:SecureTransport.
 	SecureTransport bool
 	UserAgent       string

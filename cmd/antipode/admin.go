@@ -223,6 +223,10 @@ func adminRoutes(n *node, nodes []*node) http.Handler {
 		})
 		adminAnswer(w, n, describeBackup(made), err)
 	}).Methods(http.MethodPost)
+	r.HandleFunc("/v1/callers", func(w http.ResponseWriter, req *http.Request) {
+		out, err := n.reloadCallers(req.Context())
+		adminAnswer(w, n, out, err)
+	}).Methods(http.MethodPost)
 	keysRoutes(r, n)
 	r.HandleFunc("/v1/recovery", func(w http.ResponseWriter, _ *http.Request) {
 		adminAnswer(w, n, describeRecovery(n), nil)

@@ -34,6 +34,9 @@ type config struct {
 		Certificate string `yaml:"certificate"`
 		Key         string `yaml:"key"`
 	} `yaml:"tls"`
+	// Callers is the file, an absolute path, that says who may call the REST API with a bearer token, a client certificate
+	// or a token of an OpenID Connect issuer; "" means that requests must be signed.
+	Callers string `yaml:"callers"`
 	// PeerListen is the address on which other Regions reach this one, by mutual TLS, like 0.0.0.0:4570.
 	PeerListen string `yaml:"peer_listen"`
 	// PeerEndpoint is the same address as the others see it, like https://kms.us-east-2.example.net:4570. It goes into
@@ -153,6 +156,13 @@ func (c config) validateServe() error {
 		errs = append(errs, errors.New("tls: certificate and key are needed together"))
 	case c.TLS.Certificate == "" && !isLoopback(host):
 		errs = append(errs, fmt.Errorf("listen: %s is not a loopback address, so tls is needed", c.Listen))
+	}
+	if c.Callers != "" && !filepath.IsAbs(c.Callers) {
+		errs = append(errs, fmt.Errorf("callers: %q is not an absolute path", c.Callers))
+	} else if c.Callers != "" {
+		if _, err := readCallers(c.Callers, c.TLS.Certificate != ""); err != nil {
+			errs = append(errs, fmt.Errorf("callers: %w", err))
+		}
 	}
 	if _, _, err := net.SplitHostPort(c.PeerListen); err != nil {
 		errs = append(errs, fmt.Errorf("peer_listen: %w", err))

@@ -32,6 +32,7 @@ type devOptions struct {
 	account      string
 	identities   []string
 	users        []profileUser // those of identities
+	callers      string
 	auditDir     string
 	clockOffset  time.Duration
 	rotationTick time.Duration
@@ -68,6 +69,7 @@ is an administrator.`,
 	f.StringVar(&o.data, "data", "", "folder of all state, one folder a Region (required)")
 	f.StringVar(&o.account, "account", "111122223333", "account of the administrator")
 	f.StringArrayVar(&o.identities, "identity", nil, "NAME=ACCOUNT:POLICYFILE adds the user NAME of ACCOUNT, with that IAM policy, and a profile NAME to the credentials file; may be repeated")
+	f.StringVar(&o.callers, "callers", "", "file of those who may call the REST API with a bearer token or a token of an OpenID Connect issuer")
 	f.StringVar(&o.auditDir, "audit-log-dir", "", "folder of the audit logs, one folder a Region (default --data/REGION/audit)")
 	f.DurationVar(&o.clockOffset, "clock-offset", 0, "shifts schedules and deletion windows; signatures are always checked by the real clock")
 	f.DurationVar(&o.rotationTick, "rotation-tick", time.Minute, "how often keys are looked for whose material is to be rotated")
@@ -111,6 +113,11 @@ func (o *devOptions) validate() error {
 			errs = append(errs, fmt.Errorf("--identity: %s is named twice", u.name))
 		}
 		o.users = append(o.users, u)
+	}
+	if o.callers != "" {
+		if _, err := readCallers(o.callers, false); err != nil {
+			errs = append(errs, fmt.Errorf("--callers: %w", err))
+		}
 	}
 	if o.backend != "inprocess" {
 		errs = append(errs, fmt.Errorf("--backend: %q is not built yet; only inprocess is", o.backend))
@@ -164,12 +171,16 @@ func runDev(ctx context.Context, o devOptions, log zerolog.Logger, ready func(ne
 	if err := ensureProfiles(ctx, filepath.Join(o.data, "credentials"), users, nodes); err != nil {
 		return unlessStopped(ctx, err, log)
 	}
+	others, err := openCallers(o.callers, false, nodes)
+	if err != nil {
+		return err
+	}
 	mesh, err := connect(ctx, nodes, o.data)
 	if err != nil {
 		return unlessStopped(ctx, err, log)
 	}
 	defer func() { err = errors.Join(err, mesh.close()) }()
-	return serveAPI(ctx, apiConfig{listen: o.listen}, nodes, log, ready)
+	return serveAPI(ctx, apiConfig{listen: o.listen, others: others}, nodes, log, ready)
 }
 
 // unlessStopped is err, or nil when the operator has ended the start before it was complete: that is what he asked for,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -29,7 +30,7 @@ const (
 )
 
 // routes puts the fronts on one address.
-func routes(nodes []*node, log zerolog.Logger) (http.Handler, error) {
+func routes(nodes []*node, others *callers, log zerolog.Logger) (http.Handler, error) {
 	served := make([]*regions.Region, 0, len(nodes))
 	for _, n := range nodes {
 		served = append(served, n.region)
@@ -54,7 +55,7 @@ func routes(nodes []*node, log zerolog.Logger) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := rest.NewHandler(rest.Config{Served: served, Now: time.Now, Log: log})
+	plain, err := rest.NewHandler(rest.Config{Served: served, Others: others.authenticators(), Now: time.Now, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +110,7 @@ func answerText(w http.ResponseWriter, status int, text string, log zerolog.Logg
 type apiConfig struct {
 	listen           string
 	certificate, key string // PEM files; "" speaks plain HTTP
+	others           *callers
 }
 
 // readyLine prints the one line that says that all Regions serve.
@@ -127,7 +129,7 @@ func isLoopback(host string) bool {
 
 // serveAPI answers until ctx ends, then lets calls in flight end. When it returns no call runs any more.
 func serveAPI(ctx context.Context, cfg apiConfig, nodes []*node, log zerolog.Logger, ready func(net.Addr) error) error {
-	handler, err := routes(nodes, log)
+	handler, err := routes(nodes, cfg.others, log)
 	if err != nil {
 		return err
 	}
@@ -147,6 +149,11 @@ func serveAPI(ctx context.Context, cfg apiConfig, nodes []*node, log zerolog.Log
 		}),
 		ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime,
 		IdleTimeout: idleTime, MaxHeaderBytes: 32 << 10,
+		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+	}
+	if cfg.others != nil {
+		// Who has no certificate, or another one, may still sign or bring a token: what it is worth is judged at each call.
+		server.TLSConfig.ClientAuth = tls.RequestClientCert
 	}
 	ended := make(chan error, 1)
 	go func() {

@@ -35,7 +35,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(devCommand(), initCommand(), serveCommand(), regionCommand(), identityCommand(), policyCommand(), tokenCommand(),
+	cmd.AddCommand(devCommand(), initCommand(), serveCommand(), regionCommand(), identityCommand(), callersCommand(), policyCommand(), tokenCommand(),
 		domainKeyCommand(), backupCommand(), restoreCommand())
 	return cmd
 }

@@ -49,6 +49,8 @@ type node struct {
 	// exchange is the Region's part in replication, once the mesh has started it.
 	exchange *replication.Node
 
+	callers *callers // who calls without a signature; nil if none may
+
 	further []tokenConfig
 	fips    bool // further tokens must be approved too
 

@@ -64,6 +64,10 @@ func runServe(ctx context.Context, cfg config, log zerolog.Logger, ready func(ne
 	if err := warnOneToken(ctx, n); err != nil {
 		return unlessStopped(ctx, err, log)
 	}
+	api := cfg.api()
+	if api.others, err = openCallers(cfg.Callers, api.certificate != "", []*node{n}); err != nil {
+		return err
+	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.PeerListen)
 	if err != nil {
 		return fmt.Errorf("peer_listen: %w", err)
@@ -83,7 +87,7 @@ func runServe(ctx context.Context, cfg config, log zerolog.Logger, ready func(ne
 	if err := m.startAdmin(n, []*node{n}, cfg.Data); err != nil {
 		return err
 	}
-	return serveAPI(ctx, cfg.api(), []*node{n}, log, ready)
+	return serveAPI(ctx, api, []*node{n}, log, ready)
 }
 
 // node is how the Region is opened.

@@ -75,7 +75,7 @@ func TestReadiness(t *testing.T) {
 			return false, nil
 		})
 	}))
-	handler, err := routes([]*node{{name: "us-east-2", region: f.Region, log: zerolog.Nop()}}, zerolog.Nop())
+	handler, err := routes([]*node{{name: "us-east-2", region: f.Region, log: zerolog.Nop()}}, nil, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,6 +40,7 @@ type wireEvent struct {
 	ErrorMessage        string         `json:"errorMessage"`
 	RequestParameters   jsontext.Value `json:"requestParameters"`
 	ResponseElements    jsontext.Value `json:"responseElements"`
+	AdditionalEventData jsontext.Value `json:"additionalEventData"`
 	RequestID           string         `json:"requestID"`
 	EventID             string         `json:"eventID"`
 	ReadOnly            bool           `json:"readOnly"`
@@ -58,7 +59,9 @@ type wireIdentity struct {
 	AccountID   string `json:"accountId"`
 	AccessKeyID string `json:"accessKeyId"`
 	UserName    string `json:"userName"`
-	InvokedBy   string `json:"invokedBy"`
+	// SessionContext is an object.
+	SessionContext jsontext.Value `json:"sessionContext"`
+	InvokedBy      string         `json:"invokedBy"`
 }
 
 type wireResource struct {
@@ -73,11 +76,16 @@ func (w *wireEvent) event() (Event, error) {
 		return Event{}, fmt.Errorf("%w: event time: %w", ErrEvent, err)
 	}
 	e := Event{
-		EventVersion: w.EventVersion, UserIdentity: UserIdentity(w.UserIdentity), EventTime: at,
+		EventVersion: w.EventVersion, EventTime: at,
 		EventSource: w.EventSource, EventName: w.EventName, AWSRegion: w.AWSRegion,
 		SourceIPAddress: w.SourceIPAddress, UserAgent: w.UserAgent, ErrorCode: w.ErrorCode, ErrorMessage: w.ErrorMessage,
 		RequestID: w.RequestID, EventID: w.EventID, ReadOnly: w.ReadOnly, EventType: w.EventType,
 		RecipientAccountID: w.RecipientAccountID, EventCategory: w.EventCategory,
+	}
+	u := w.UserIdentity
+	e.UserIdentity = UserIdentity{
+		Type: u.Type, PrincipalID: u.PrincipalID, ARN: u.ARN, AccountID: u.AccountID, AccessKeyID: u.AccessKeyID,
+		UserName: u.UserName, InvokedBy: u.InvokedBy,
 	}
 	for _, r := range w.Resources {
 		e.Resources = append(e.Resources, Resource(r))
@@ -89,6 +97,8 @@ func (w *wireEvent) event() (Event, error) {
 		{&e.RequestParameters, w.RequestParameters},
 		{&e.ResponseElements, w.ResponseElements},
 		{&e.ServiceEventDetails, w.ServiceEventDetails},
+		{&e.AdditionalEventData, w.AdditionalEventData},
+		{&e.UserIdentity.SessionContext, u.SessionContext},
 	} {
 		if len(f.from) == 0 {
 			continue

@@ -46,6 +46,7 @@ type Event struct {
 	ErrorMessage        string // cut to 1 KiB
 	RequestParameters   Fields // never with plaintext, key material or tokens that grant power
 	ResponseElements    Fields
+	AdditionalEventData Fields // what is known of the call besides
 	RequestID           string
 	EventID             string // a UUID; default: random, or for an outcome the intent's
 	ReadOnly            bool
@@ -64,7 +65,9 @@ type UserIdentity struct {
 	AccountID   string
 	AccessKeyID string
 	UserName    string
-	InvokedBy   string
+	// SessionContext is of temporary credentials: sessionIssuer, webIdFederationData, attributes, sourceIdentity.
+	SessionContext Fields
+	InvokedBy      string
 }
 
 // Resource is a thing that an event is about.
@@ -100,6 +103,9 @@ func appendEvent(b []byte, e *Event) []byte {
 	b = appendMember(b, `,"errorMessage":`, cut(e.ErrorMessage, maxErrorMessage))
 	b = e.RequestParameters.appendTo(append(b, `,"requestParameters":`...))
 	b = e.ResponseElements.appendTo(append(b, `,"responseElements":`...))
+	if !e.AdditionalEventData.IsZero() {
+		b = e.AdditionalEventData.appendTo(append(b, `,"additionalEventData":`...))
+	}
 	b = appendMember(b, `,"requestID":`, e.RequestID)
 	b = appendMember(b, `,"eventID":`, e.EventID)
 	b = append(b, `,"readOnly":`...)
@@ -135,6 +141,9 @@ func appendIdentity(b []byte, u *UserIdentity) []byte {
 	b = appendMember(b, `,"accountId":`, u.AccountID)
 	b = appendMember(b, `,"accessKeyId":`, u.AccessKeyID)
 	b = appendMember(b, `,"userName":`, u.UserName)
+	if !u.SessionContext.IsZero() {
+		b = u.SessionContext.appendTo(append(b, `,"sessionContext":`...))
+	}
 	b = appendMember(b, `,"invokedBy":`, u.InvokedBy)
 	if len(b) == start {
 		return append(b, `{}`...)

@@ -26,8 +26,11 @@ func TestEventForm(t *testing.T) {
 	full.ServiceEventDetails.Map("empty", nil)
 	full.Resources = append(full.Resources, Resource{ARN: "arn:2", Type: "AWS::Other"})
 	full.ReadOnly = false
+	session := Event{EventName: "Decrypt", UserIdentity: UserIdentity{Type: "AssumedRole", InvokedBy: "x"}}
+	session.UserIdentity.SessionContext.Map("attributes", map[string]string{"mfaAuthenticated": "false"})
+	session.AdditionalEventData.Str("authentication", "BearerToken")
 	var got []byte
-	for _, e := range []Event{full, {EventName: "RotateKey", EventType: TypeServiceEvent, EventCategory: "Data"}} {
+	for _, e := range []Event{full, {EventName: "RotateKey", EventType: TypeServiceEvent, EventCategory: "Data"}, session} {
 		b := appendEvent(nil, &e)
 		if !json.Valid(b) {
 			t.Errorf("not JSON: %s", b)

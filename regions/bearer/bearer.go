@@ -80,7 +80,11 @@ func New(identities Identities, cfg Config, client *http.Client, now func() time
 		a.certs[c.Name] = c
 	}
 	for _, o := range cfg.OIDC {
-		a.issuers[o.Issuer] = newIssuer(o, client, now)
+		i, err := newIssuer(o, client, now)
+		if err != nil {
+			return nil, fmt.Errorf("bearer: issuer %s: %w", o.Issuer, err)
+		}
+		a.issuers[o.Issuer] = i
 	}
 	return a, nil
 }
@@ -138,8 +142,14 @@ func (a *Authenticator) static(ctx context.Context, token string) (regions.Calle
 	if !known || len(token) != tokenLength {
 		return regions.Caller{}, fmt.Errorf("%w: unknown token", ErrRefused)
 	}
-	return a.principal(ctx, t.Principal, t.Session)
+	if !t.Expires.IsZero() && !a.now().Before(t.Expires) {
+		return regions.Caller{}, fmt.Errorf("%w: the token has expired", ErrRefused)
+	}
+	return a.principal(ctx, t.Principal, t.Session, regions.Proof{Kind: "BearerToken", Credential: credential(t.SHA256)})
 }
+
+// credential names a token or certificate by its hash in hex.
+func credential(hash string) string { return "sha256:" + hash[:32] }
 
 func (a *Authenticator) certificate(ctx context.Context, chain []*x509.Certificate) (regions.Caller, error) {
 	leaf, between := chain[0], x509.NewCertPool()
@@ -161,7 +171,9 @@ func (a *Authenticator) certificate(ctx context.Context, chain []*x509.Certifica
 	if len(found) != 1 {
 		return regions.Caller{}, fmt.Errorf("%w: the certificate has %d of the names that are mapped", ErrRefused, len(found))
 	}
-	return a.principal(ctx, found[0].Principal, found[0].Session)
+	sum := sha256.Sum256(leaf.Raw)
+	return a.principal(ctx, found[0].Principal, found[0].Session,
+		regions.Proof{Kind: "ClientCertificate", Credential: credential(hex.EncodeToString(sum[:]))})
 }
 
 func certificateNames(c *x509.Certificate) []string {
@@ -179,23 +191,25 @@ func certificateNames(c *x509.Certificate) []string {
 }
 
 // principal is the user, or a session of the role that begins now.
-func (a *Authenticator) principal(ctx context.Context, arn, session string) (regions.Caller, error) {
+func (a *Authenticator) principal(ctx context.Context, arn, session string, proof regions.Proof) (regions.Caller, error) {
 	if session != "" {
-		return a.session(ctx, arn, session, a.now())
+		return a.session(ctx, arn, session, a.now(), proof)
 	}
 	p, err := a.identities.Named(ctx, arn)
 	if err != nil {
 		return regions.Caller{}, err
 	}
-	return regions.CallerOf(p), nil
+	c := regions.CallerOf(p)
+	c.Proof = proof
+	return c, nil
 }
 
-func (a *Authenticator) session(ctx context.Context, role, session string, issued time.Time) (regions.Caller, error) {
+func (a *Authenticator) session(ctx context.Context, role, session string, issued time.Time, proof regions.Proof) (regions.Caller, error) {
 	p, err := a.identities.RoleSession(ctx, role, session, issued)
 	if err != nil {
 		return regions.Caller{}, err
 	}
 	c := regions.CallerOf(p)
-	c.Session, c.SessionName, c.TokenIssued = true, session, issued
+	c.Session, c.SessionName, c.TokenIssued, c.Proof = true, session, issued, proof
 	return c, nil
 }

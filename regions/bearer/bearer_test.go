@@ -48,8 +48,10 @@ type world struct {
 	}
 	issuer string
 	token  string // static, of the user
-	ca     *x509.Certificate
-	caKey  *ecdsa.PrivateKey
+	// expiring is another, which works for 3600 seconds.
+	expiring string
+	ca       *x509.Certificate
+	caKey    *ecdsa.PrivateKey
 }
 
 func newWorld(t *testing.T) *world {
@@ -93,9 +95,17 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.token = token
+	expiring, expiringHash, err := bearer.NewToken(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.expiring = expiring
 	w.caKey, w.ca = w.certificate(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
 	w.a, err = bearer.New(w.Region.Directory(), bearer.Config{
-		Tokens:       []bearer.Token{{SHA256: hash, Principal: userARN}},
+		Tokens: []bearer.Token{
+			{SHA256: hash, Principal: userARN},
+			{SHA256: expiringHash, Principal: userARN, Expires: time.Unix(w.now.Load()+3601, 0)},
+		},
 		Certificates: []bearer.Certificate{{Name: "uri:spiffe://example/app", Principal: roleARN, Session: "app"}, {Name: "dns:app.example", Principal: userARN}},
 		ClientCAs:    pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.ca.Raw}),
 		OIDC: []bearer.Issuer{{
@@ -338,6 +348,14 @@ func TestStaticToken(t *testing.T) {
 	w := newWorld(t)
 	if arn, err := w.ask(t, "bearer "+w.token); err != nil || arn != userARN {
 		t.Errorf("%q, %v", arn, err)
+	}
+	w.now.Add(3600)
+	if _, err := w.ask(t, "Bearer "+w.expiring); err != nil {
+		t.Errorf("before it expires: %v", err)
+	}
+	w.now.Add(1)
+	if arn, err := w.ask(t, "Bearer "+w.expiring); !errors.Is(err, bearer.ErrRefused) {
+		t.Errorf("when it expires: %q, %v", arn, err)
 	}
 	for _, bad := range []string{"Bearer " + w.token + "x", "Bearer " + w.token[:len(w.token)-1], "Bearer antipode_", "Basic " + w.token, "Bearer", ""} {
 		if arn, err := w.ask(t, bad); !errors.Is(err, bearer.ErrRefused) || strings.Contains(err.Error(), w.token[9:]) {

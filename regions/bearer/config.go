@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"antipode/regions/identity"
 )
@@ -35,6 +36,8 @@ type Token struct {
 	Principal string `yaml:"principal"`
 	// Session names the sessions of a role; needed with a role, and only there.
 	Session string `yaml:"session"`
+	// Expires is when the token stops working, like 2027-03-31T00:00:00Z; none means never.
+	Expires time.Time `yaml:"expires"`
 }
 
 // Certificate maps client certificates to a principal.
@@ -56,6 +59,8 @@ type Issuer struct {
 	Audience string `yaml:"audience"`
 	// JWKS is where the issuer's public keys are: an https URL or an absolute path.
 	JWKS string `yaml:"jwks"`
+	// JWKSCA is the absolute path of the CA certificates, PEM, that vouch for an https URL; "" means those of the machine.
+	JWKSCA string `yaml:"jwks_ca"`
 	// Algorithms are those accepted: RS256, PS256, ES256, ES384 or EdDSA. None means RS256 and ES256.
 	Algorithms []string `yaml:"algorithms"`
 	// Roles are tried in order; the first that fits is the caller's.
@@ -105,6 +110,9 @@ func (o Issuer) validate(at string, seen map[string]bool) error {
 	seen[o.Issuer] = true
 	if u, err := url.Parse(o.JWKS); !filepath.IsAbs(o.JWKS) && (err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil) {
 		errs = append(errs, fmt.Errorf("%s.jwks: neither an https URL nor an absolute path", at))
+	}
+	if o.JWKSCA != "" && (!filepath.IsAbs(o.JWKSCA) || filepath.IsAbs(o.JWKS)) {
+		errs = append(errs, fmt.Errorf("%s.jwks_ca: an absolute path, and only with an https URL", at))
 	}
 	for _, a := range o.Algorithms {
 		if !slices.Contains([]string{"RS256", "PS256", "ES256", "ES384", "EdDSA"}, a) {

@@ -2,6 +2,8 @@ package bearer
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -38,15 +40,29 @@ type issuer struct {
 	fault error // of the last attempt
 }
 
-func newIssuer(o Issuer, client *http.Client, now func() time.Time) *issuer {
+func newIssuer(o Issuer, client *http.Client, now func() time.Time) (*issuer, error) {
 	own := *client
+	if o.JWKSCA != "" {
+		raw, err := os.ReadFile(filepath.Clean(o.JWKSCA))
+		if err != nil {
+			return nil, fmt.Errorf("jwks_ca: %w", err)
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(raw) {
+			return nil, fmt.Errorf("jwks_ca: %s has no certificate", o.JWKSCA)
+		}
+		own.Transport = &http.Transport{
+			Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: fetchTime, IdleConnTimeout: fetchTime, ForceAttemptHTTP2: true,
+			TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		}
+	}
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return errors.New("redirected") }
 	own.Timeout = fetchTime
 	i := &issuer{Issuer: o, algorithms: o.Algorithms, client: &own, now: now}
 	if len(i.algorithms) == 0 {
 		i.algorithms = []string{string(jose.RS256), string(jose.ES256)}
 	}
-	return i
+	return i, nil
 }
 
 // key returns the one key of the issuer's set with this id, [ErrRefused] if there is none or several, and [ErrUnavailable] if

@@ -75,7 +75,9 @@ func (a *Authenticator) oidc(ctx context.Context, token string) (regions.Caller,
 	}
 	for _, r := range iss.Roles {
 		if slices.Contains(c.texts(r.Claim), r.Value) {
-			return a.session(ctx, r.Role, sessionName(c.Subject), issued)
+			return a.session(ctx, r.Role, sessionName(c.Subject), issued, regions.Proof{
+				Kind: "OpenIDConnect", Credential: head.KeyID, Issuer: c.Issuer, Subject: c.Subject, Audience: iss.Audience,
+			})
 		}
 	}
 	return refuse("no role is for its claims")
