@@ -1,7 +1,7 @@
 # Antipode. 'make demo' and 'make test' install what is missing on a fresh Debian or Ubuntu.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: policy-soak build demo demo-processes test lint fmt bench crash soak fuzz clean install-tools
+.PHONY: model model-soak policy-soak build demo demo-processes test lint fmt bench crash soak fuzz clean install-tools
 
 # Fuzzing time of each target of 'make fuzz', and benchmark time of 'make bench'.
 FUZZTIME ?= 10s
@@ -40,6 +40,14 @@ crash: ## every crash point, and 1,000 replications between two Regions under ra
 soak: ## every fault of an exchange, and 300 random schedules of messages, losses and restarts
 	@ci/install.sh test
 	@ANTIPODE_EVERY_FAULT=1 ANTIPODE_SCHEDULES=300 ci/test.sh -v -run 'TestFaults|TestSchedules' ./replication
+
+model: ## the coordination of a key as a model, searched exhaustively (docs/model)
+	@ci/install.sh model
+	@ci/model.sh
+
+model-soak: ## the same with more shared changes; up to 12 GB of memory
+	@ci/install.sh model
+	@ci/model.sh -DSEQUENCES=4
 
 policy-soak: ## a million random policies and requests, decided as the slow reference evaluator decides them
 	@ci/install.sh test

@@ -3,6 +3,7 @@
 #
 #   ci/install.sh demo    what 'make demo' and 'make build' need
 #   ci/install.sh test    what 'make test' needs: the above, and the AWS clients that the tests run
+#   ci/install.sh model   what 'make model' needs: SPIN and a C compiler
 #   ci/install.sh lint    what 'make lint' needs: Go and the pinned linter
 #
 # With everything there it only looks, and returns in well under a second.
@@ -128,7 +129,13 @@ demo | test)
 lint)
 	have git || apt git
 	;;
-*) die "usage: ci/install.sh demo|test|lint" ;;
+model)
+	have spin || apt spin
+	have gcc || apt gcc
+	[ -e /usr/include/stdio.h ] || apt libc6-dev
+	exit
+	;;
+*) die "usage: ci/install.sh demo|test|lint|model" ;;
 esac
 install_go
 
