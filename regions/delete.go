@@ -190,6 +190,7 @@ func recordsOfKey(account, keyID string) []Query {
 		{Kind: KindPolicy, Account: account, ID: keyID},
 		{Kind: KindGrant, Account: account, ID: keyID},
 		{Kind: KindSourceEx, Account: account, ID: keyID},
+		{Kind: KindStanding, Account: account, ID: keyID},
 		{Kind: KindAlias, Account: account, Ref: keyID},
 		{Kind: KindDestEx, Ref: keyID}, // those that have ended
 	}

@@ -50,6 +50,7 @@ const (
 	KindDestEx    RecordKind = "exchange-destination"
 	KindTombstone RecordKind = "tombstone"
 	KindGrant     RecordKind = "grant"
+	KindStanding  RecordKind = "member-standing"
 )
 
 // Tag is a key's tag.

@@ -43,8 +43,8 @@ var ErrNotPrimary = errors.New("this Region is not the key's primary")
 
 // ChangeShared changes, inside a transaction, the shared state of a key whose primary this Region is: change edits a
 // copy, which gets the next sequence number and this Region's signature. When the last replica has left a key that is
-// pending replica deletion, its own waiting period begins. It returns the key as committed, or [ErrNotPrimary], or
-// [ErrRecovering].
+// pending replica deletion, its own waiting period begins. In the same transaction the other members are noted as behind,
+// and are sent the state; see [MemberStanding]. It returns the key as committed, or [ErrNotPrimary], or [ErrRecovering].
 //
 // The first change after a recovery also raises the term: a certificate by which this Region follows itself. Whatever
 // numbers it had given out before its store was rolled back are of the term before, so none is used twice.
@@ -110,7 +110,10 @@ func (r *Region) changeShared(ctx context.Context, tx Tx, account, keyID string,
 		return k, fmt.Errorf("sign shared state: %w", err)
 	}
 	mr.State, k.MultiRegion = &next, &mr
-	return k, Put(ctx, tx, r.ring, k)
+	if err := Put(ctx, tx, r.ring, k); err != nil {
+		return k, err
+	}
+	return k, r.KeepStandings(ctx, tx, k)
 }
 
 // raiseTerm makes this Region its own successor: nothing of the new term was ever signed.

@@ -70,6 +70,7 @@ type Region struct {
 
 	rotating  rotations
 	rotateNow chan struct{} // see wakeRotation
+	outgoing  chan struct{} // see Outgoing
 }
 
 // Replicator moves keys between Regions; package replication provides it.
@@ -182,7 +183,7 @@ func Open(ctx context.Context, cfg Config) (_ *Region, err error) {
 	}()
 	r := &Region{
 		cfg: cfg, caps: cfg.Token.Capabilities(), ring: ring, undone: map[RecordKey][]MaterialRecord{}, keys: make(chan struct{}, 1),
-		rotateNow: make(chan struct{}, 1),
+		rotateNow: make(chan struct{}, 1), outgoing: make(chan struct{}, 1),
 	}
 	r.views = newViews(r)
 	if r.sealer, err = ciphertext.New(cfg.Token, cfg.Random, cfg.Steady, ciphertext.Limits{}); err != nil {

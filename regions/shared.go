@@ -131,7 +131,10 @@ func (r *Region) Learn(ctx context.Context, s Shared) (Standing, error) {
 				return err
 			}
 			left = r.adopt(&st, s)
-			return Put(ctx, tx, r.ring, *st.Key)
+			if err := Put(ctx, tx, r.ring, *st.Key); err != nil {
+				return err
+			}
+			return r.KeepStandings(ctx, tx, *st.Key)
 		})
 		if errors.Is(err, keyset.ErrStale) { // another message was faster
 			err = nil

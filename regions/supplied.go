@@ -112,7 +112,10 @@ func (r *Region) InstallSupplied(ctx context.Context, tx Tx, s Supply, materials
 		}
 		st.Key = &k
 		r.adopt(&st, s.Shared)
-		return st, r.putNew(ctx, tx, *st.Key, policy.Default(s.Account))
+		if err := r.putNew(ctx, tx, *st.Key, policy.Default(s.Account)); err != nil {
+			return st, err
+		}
+		return st, r.KeepStandings(ctx, tx, *st.Key)
 	}
 	if st.Newer {
 		r.adopt(&st, s.Shared)
@@ -121,7 +124,10 @@ func (r *Region) InstallSupplied(ctx context.Context, tx Tx, s Supply, materials
 		k.Current = st.Sent.Current()
 		st.Key = &k
 	}
-	return st, Put(ctx, tx, r.ring, *st.Key)
+	if err := Put(ctx, tx, r.ring, *st.Key); err != nil || !st.Newer {
+		return st, err
+	}
+	return st, r.KeepStandings(ctx, tx, *st.Key)
 }
 
 // EvictUnused drops from the token the working copies of materials that are not to be used: those of a key that can't

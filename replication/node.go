@@ -63,7 +63,8 @@ type Node struct {
 	rakbs  *rakbs
 	// requests are those for other Regions' identities that this process has open.
 	requests *identityRequests
-	wake     chan struct{}
+	wake     chan struct{} // a Region that was silent has spoken
+	paces    *paces
 	learnt   *recovery
 
 	mu   sync.Mutex
@@ -81,7 +82,7 @@ func New(cfg Config) *Node {
 	return &Node{
 		quick: cfg.Answer, slow: cfg.SlowAnswer, region: cfg.Region, peers: cfg.Peers, name: cfg.Name, steady: cfg.Steady, log: cfg.Log,
 		rakbs: newRakbs(cfg.Region.Ring().Token(), cfg.Steady), wake: make(chan struct{}, 1),
-		busy: map[[16]byte]*exchangeLock{}, learnt: newRecovery(),
+		busy: map[[16]byte]*exchangeLock{}, learnt: newRecovery(), paces: newPaces(),
 		requests: &identityRequests{token: cfg.Region.Ring().Token(), steady: cfg.Steady},
 	}
 }
@@ -95,6 +96,12 @@ func (n *Node) Handle(ctx context.Context, from string, data []byte) ([]byte, er
 	}
 	if m.Header().From != from {
 		return nil, n.refuseUnsigned(ctx, from, fmt.Errorf("%w: sent by %s", wire.ErrMisrouted, from))
+	}
+	if n.paces.answered(from) {
+		select {
+		case n.wake <- struct{}{}: // it is back: what waits for it is sent now
+		default:
+		}
 	}
 	unlock := n.lock(m.Header().ExchangeID)
 	defer unlock()

@@ -64,7 +64,7 @@ func (n *Node) askAll(ctx context.Context, peer string) error {
 	var faults error
 	for after := (wire.Cursor{}); ; {
 		one, cancel := context.WithTimeout(ctx, n.quick)
-		page, err := n.know(one, peer, after)
+		page, err := n.know(one, peer, after, wire.MaxKnown)
 		cancel()
 		if err != nil {
 			return errors.Join(faults, err)
@@ -80,13 +80,13 @@ func (n *Node) askAll(ctx context.Context, peer string) error {
 	}
 }
 
-// know asks for one page.
-func (n *Node) know(ctx context.Context, peer string, after wire.Cursor) (*wire.Known, error) {
+// know asks for one page, with states.
+func (n *Node) know(ctx context.Context, peer string, after wire.Cursor, limit uint64) (*wire.Known, error) {
 	nonce, err := n.region.Ring().Token().Random(ctx, wire.NonceSize)
 	if err != nil {
 		return nil, err
 	}
-	q := &wire.Know{After: after, Limit: wire.MaxKnown, States: true, Nonce: [wire.NonceSize]byte(nonce)}
+	q := &wire.Know{After: after, Limit: limit, States: true, Nonce: [wire.NonceSize]byte(nonce)}
 	if q.Route, err = n.newRoute(ctx, peer); err != nil {
 		return nil, err
 	}

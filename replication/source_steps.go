@@ -316,10 +316,16 @@ func (n *Node) finish(ctx context.Context, e SourceExchange, r *wire.Receipt, m4
 	done := e
 	done.Step, done.M4, done.Due = StepFinished, m4, 0
 	saved, err := n.save(ctx, done, StepTransferred, func(tx regions.Tx) error {
-		if e.supply() {
-			return nil // it was a member before
+		if !e.supply() { // who is supplied was a member before
+			err := n.changeMember(ctx, tx, e, func(s *keyset.State, i int) { s.Members[i].Status = keyset.Active })
+			if err != nil {
+				return err
+			}
 		}
-		return n.changeMember(ctx, tx, e, func(s *keyset.State, i int) { s.Members[i].Status = keyset.Active })
+		return n.noteReceipt(ctx, tx, regions.Statement{
+			Account: e.Order.Account, KeyID: e.Order.KeyID, Region: e.Order.Region, Incarnation: r.Incarnation,
+			Epoch: r.Epoch, Sequence: r.Sequence, Materials: r.Materials, Signed: m4,
+		})
 	})
 	if err != nil {
 		return e, err

@@ -167,7 +167,13 @@ func (n *Node) confirm(ctx context.Context, e SourceExchange, incarnation [16]by
 	done := e
 	done.Step, done.M4, done.Due = StepFinished, data, 0
 	if _, err := n.save(ctx, done, e.Step, func(tx regions.Tx) error {
-		return n.changeMember(ctx, tx, e, func(s *keyset.State, i int) { s.Members[i].Status = keyset.Active })
+		if err := n.changeMember(ctx, tx, e, func(s *keyset.State, i int) { s.Members[i].Status = keyset.Active }); err != nil {
+			return err
+		}
+		return n.noteReceipt(ctx, tx, regions.Statement{
+			Account: e.Order.Account, KeyID: e.Order.KeyID, Region: e.Order.Region, Incarnation: ack.Incarnation,
+			Epoch: ack.Epoch, Sequence: ack.Sequence, Materials: ack.Materials, Signed: data,
+		})
 	}); err != nil {
 		return e, err
 	}

@@ -293,26 +293,8 @@ func TestSupplyPending(t *testing.T) {
 	key := a.CreateKey(ctx)
 	replicate(t, a, key, ireland)
 	first := a.Holds(ctx, key).Materials[0].Material
-	m := first
-	m.ID, m.EKT = "", nil
-	pending, err := a.Region.Ring().Generate(ctx, m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = a.Region.Update(ctx, func(tx regions.Tx) error {
-		if err := regions.Put(ctx, tx, a.Region.Ring(), regions.MaterialRecord{Material: pending}); err != nil {
-			return err
-		}
-		_, err := a.Region.ChangeShared(ctx, tx, simtest.Account, key, func(_ *regions.Key, s *keyset.State) error {
-			s.Materials = append(s.Materials, keyset.Material{ID: pending.ID, Status: keyset.Pending, Created: pending.Created})
-			return nil
-		})
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.Node.Supply(ctx, simtest.Account, key, ireland, []string{pending.ID}); err != nil {
+	pending := addMaterial(t, a, key)
+	if _, err := a.Node.Supply(ctx, simtest.Account, key, ireland, []string{pending}); err != nil {
 		t.Fatal(err)
 	}
 	w.Settle(ctx)

@@ -79,6 +79,31 @@ func (r *Region) OpenExchanges(ctx context.Context) (n int) {
 	return n
 }
 
+// Standings returns what the Region, as the primary of a key, knows of the other members and has to send them, in order of
+// Region.
+func (r *Region) Standings(ctx context.Context, keyID string) []regions.MemberStanding {
+	r.world.t.Helper()
+	return r.standings(ctx, regions.Query{Kind: regions.KindStanding, Account: Account, ID: keyID})
+}
+
+// Unsent returns the standings of members that have not acknowledged a state and are to be sent it.
+func (r *Region) Unsent(ctx context.Context) []regions.MemberStanding {
+	r.world.t.Helper()
+	return r.standings(ctx, regions.Query{Kind: regions.KindStanding, DueBy: 1<<62 - 1})
+}
+
+func (r *Region) standings(ctx context.Context, q regions.Query) (out []regions.MemberStanding) {
+	r.world.t.Helper()
+	err := r.Region.Store().View(ctx, func(rd regions.Reader) (err error) {
+		out, err = regions.List[regions.MemberStanding](ctx, rd, r.Region.Ring(), q)
+		return err
+	})
+	if err != nil {
+		r.world.t.Fatalf("read the store of %s: %v", r.Name, err)
+	}
+	return out
+}
+
 // Graves returns the tombstones that the Region has of a key, in order of incarnation.
 func (r *Region) Graves(ctx context.Context, keyID string) []regions.Tombstone {
 	r.world.t.Helper()
