@@ -319,7 +319,12 @@ func TestSupplyWithoutPrimary(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Restart(t) // the operator's word is durable
-	w.Settle(ctx)
+	for range 4 {
+		w.Advance(31e9)
+		if err := c.Node.Tick(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if c.Region.Recovering() || !slices.Equal(c.Region.Recovery().Without, []string{ohio}) {
 		t.Errorf("%+v", c.Region.Recovery())
 	}
