@@ -26,22 +26,53 @@ func (r *Region) Roster() roster.Roster { return *r.roster.Load() }
 // Enrol adds an entry to the roster or replaces the one of its Region by a newer one. The operator, or `antipode dev`,
 // vouches for the entry. It returns the roster package's errors.
 func (r *Region) Enrol(ctx context.Context, e roster.Entry) error {
+	err := r.updateRoster(ctx, func(_ Tx, current roster.Roster) (roster.Roster, error) { return current.With(e) })
+	if err != nil {
+		return fmt.Errorf("enrol region %s: %w", e.Region, err)
+	}
+	return nil
+}
+
+// EnrolOperators gives the roster a chain of operator sets, whose last one is the present one from then on. A Region
+// that has operators takes only what they approved; for one that has none, whoever calls this has compared the
+// fingerprint of the last set. It may be repeated. It returns the roster package's errors.
+func (r *Region) EnrolOperators(ctx context.Context, sets []roster.OperatorSet) error {
+	err := r.updateRoster(ctx, func(_ Tx, current roster.Roster) (roster.Roster, error) { return current.WithOperators(sets) })
+	if err != nil {
+		return fmt.Errorf("enrol operators: %w", err)
+	}
+	return nil
+}
+
+// updateRoster commits a change of the roster, and of what change writes besides, and puts it in place. A roster of the
+// same version is not written.
+func (r *Region) updateRoster(ctx context.Context, change func(Tx, roster.Roster) (roster.Roster, error)) error {
 	var next roster.Roster
-	err := r.Update(ctx, func(tx Tx) (err error) {
+	err := r.Update(ctx, func(tx Tx) error {
 		current, err := r.readRoster(ctx, tx)
 		if err != nil {
 			return err
 		}
-		if next, err = current.With(e); err != nil {
+		if next, err = change(tx, current); err != nil || next.Version == current.Version {
 			return err
 		}
 		return Put(ctx, tx, r.ring, RosterRecord{Roster: next})
 	})
-	if err != nil {
-		return fmt.Errorf("enrol region %s: %w", e.Region, err)
+	if err == nil {
+		r.setRoster(next)
 	}
-	r.roster.Store(&next)
-	return nil
+	return err
+}
+
+// setRoster puts a committed roster in place, unless a later one is there: two commits may end in another order than
+// they began.
+func (r *Region) setRoster(next roster.Roster) {
+	for {
+		now := r.roster.Load()
+		if now != nil && now.Version >= next.Version || r.roster.CompareAndSwap(now, &next) {
+			return
+		}
+	}
 }
 
 func (r *Region) readRoster(ctx context.Context, rd Reader) (roster.Roster, error) {

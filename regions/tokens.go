@@ -125,7 +125,7 @@ func (r *Region) acknowledge(ctx context.Context, keys keyring.TokenKeys) (keyri
 		return err
 	})
 	if next != nil && err == nil {
-		r.roster.Store(next)
+		r.setRoster(*next)
 	}
 	return h, err
 }
@@ -175,7 +175,7 @@ func (r *Region) removeToken(ctx context.Context, serial string) error {
 		return err
 	})
 	if next != nil && err == nil {
-		r.roster.Store(next)
+		r.setRoster(*next)
 	}
 	return err
 }

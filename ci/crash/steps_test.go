@@ -186,7 +186,7 @@ func durableKinds(f *ast.FuncDecl) (out []string) {
 }
 
 // commitCalls are what a commit is made with: the store's own, and what passes it on for others.
-var commitCalls = []string{"Update", "save", "updateHierarchy"}
+var commitCalls = []string{"Update", "save", "updateHierarchy", "updateRoster"}
 
 // fileCalls change a folder. The package's own of them are called inside of durably like the others, and are looked
 // into no further.

@@ -228,6 +228,7 @@ func adminRoutes(n *node, nodes []*node) http.Handler {
 		adminAnswer(w, n, out, err)
 	}).Methods(http.MethodPost)
 	keysRoutes(r, n)
+	operatorRoutes(r, n)
 	r.HandleFunc("/v1/recovery", func(w http.ResponseWriter, _ *http.Request) {
 		adminAnswer(w, n, describeRecovery(n), nil)
 	}).Methods(http.MethodGet)

@@ -36,7 +36,7 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	cmd.AddCommand(devCommand(), initCommand(), serveCommand(), regionCommand(), identityCommand(), callersCommand(), policyCommand(), tokenCommand(),
-		domainKeyCommand(), backupCommand(), restoreCommand())
+		domainKeyCommand(), operatorCommand(), backupCommand(), restoreCommand())
 	return cmd
 }
 

@@ -98,7 +98,7 @@ func caller() string {
 		name := f.Function[strings.LastIndexByte(f.Function, '/')+1:]
 		switch {
 		case strings.Contains(f.File, "/cmd/antipode/steps_"), name == "regions.(*Region).Update", name == "replication.(*Node).save",
-			strings.HasPrefix(name, "regions.(*Region).updateHierarchy"):
+			strings.HasPrefix(name, "regions.(*Region).updateHierarchy"), strings.HasPrefix(name, "regions.(*Region).updateRoster"):
 		default:
 			name, _, _ = strings.Cut(name, ".func") // a closure is its function's
 			return name

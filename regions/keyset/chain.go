@@ -27,6 +27,9 @@ type Head struct {
 // the chain as it is, whatever became of the signers' keys; what it rests on then is the active key of the head's
 // primary, by which [OpenState] has the state signed that names the chain's last hash.
 //
+// The newest generation must be approved by the present operators, older ones by those of any time, as must all of them
+// where nothing of the key is held.
+//
 // It returns [ErrInvalid], [ErrUncertified], [ErrFork], or [ErrStale] if certs leads to a lower generation than held.
 // A chain that is only shorter than held is no error.
 func VerifyChain(certs, held [][]byte, trust Trust) (Head, error) {
@@ -34,6 +37,7 @@ func VerifyChain(certs, held [][]byte, trust Trust) (Head, error) {
 		return Head{}, fmt.Errorf("%w: chain of %d certificates", ErrInvalid, len(certs))
 	}
 	known := commonPrefix(certs, held)
+	var unapproved []Certificate // of generations that are new here
 	var prev Certificate
 	for i, data := range certs {
 		key := trust.VerifyKey
@@ -48,11 +52,14 @@ func VerifyChain(certs, held [][]byte, trust Trust) (Head, error) {
 			return Head{}, fmt.Errorf("%w: certificate of %v follows another one", ErrInvalid, c.To)
 		}
 		if c.kind() == generation && i >= known {
-			if err := checkQuorum(c, trust); err != nil {
-				return Head{}, err
-			}
+			unapproved = append(unapproved, c)
 		}
 		prev = c
+	}
+	for i, c := range unapproved {
+		if err := checkQuorum(c, trust, i < len(unapproved)-1 || len(held) == 0); err != nil {
+			return Head{}, err
+		}
 	}
 	if known < len(held) && known < len(certs) {
 		if err := compareForks(prev, held[len(held)-1]); err != nil {

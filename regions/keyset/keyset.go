@@ -70,6 +70,8 @@ type Trust interface {
 	HistoricKey(region string, keyID []byte) (*ecdsa.PublicKey, error)
 	// OperatorQuorum returns the operators' keys and how many must approve; 0 if nothing can be approved.
 	OperatorQuorum() (operators []ed25519.PublicKey, need int)
+	// PastQuorums returns the operators of former times, newest first.
+	PastQuorums() []Quorum
 }
 
 // Hash returns SHA-384 of a signed certificate, by which the next one and the states name it.

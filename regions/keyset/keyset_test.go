@@ -84,17 +84,20 @@ func newPartition(t testing.TB) *partition {
 			t.Fatal(err)
 		}
 	}
+	var keys []roster.OperatorKey
 	for range 3 {
 		pub, key, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
 		p.operators = append(p.operators, key)
-		p.Operators = append(p.Operators, roster.OperatorKey{PublicKey: [32]byte(pub)})
+		keys = append(keys, roster.OperatorKey{PublicKey: [32]byte(pub), Name: "operator"})
 	}
-	p.Quorum = 2
-	slices.SortFunc(p.Operators, func(a, b roster.OperatorKey) int { return bytes.Compare(a.PublicKey[:], b.PublicKey[:]) })
-	if err := p.Validate(); err != nil {
+	set, err := roster.NextOperators(nil, 2, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Roster, err = p.WithOperators([]roster.OperatorSet{set}); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -262,7 +265,7 @@ func TestChainRefused(t *testing.T) {
 		t.Errorf("the good one: %v", err)
 	}
 	none := *p
-	none.Operators, none.Quorum = nil, 0
+	none.Operators = nil
 	if _, err := keyset.VerifyChain(after(euro, quorum), nil, none); !errors.Is(err, keyset.ErrUncertified) {
 		t.Errorf("no operators: %v", err)
 	}

@@ -3,7 +3,6 @@ package roster
 import (
 	"bytes"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/subtle"
 	"fmt"
 	"slices"
@@ -113,13 +112,4 @@ func (r Roster) AllowsAccount(region, account string) bool {
 		return true
 	}
 	return slices.Contains(e.Limits.Accounts, account)
-}
-
-// OperatorQuorum returns the operators' public keys and how many of them must approve. Without operators nothing can be
-// approved, and it returns 0.
-func (r Roster) OperatorQuorum() (operators []ed25519.PublicKey, need int) {
-	for _, o := range r.Operators {
-		operators = append(operators, slices.Clone(o.PublicKey[:]))
-	}
-	return operators, int(r.Quorum) //nolint:gosec // at most MaxOperators
 }

@@ -28,6 +28,7 @@ const (
 	MaxRegions   = 64
 	MaxKeys      = 64 // of one Region, past ones included
 	MaxOperators = 32
+	MaxSets      = 64   // of operators, past ones included
 	MaxAccounts  = 1024 // named in one entry's limits
 )
 
@@ -46,6 +47,8 @@ var (
 	ErrUnknownKey = errors.New("key is not in the roster")
 	// ErrInactiveKey says that the key was retired or removed, so it introduces nothing.
 	ErrInactiveKey = errors.New("key is no longer active")
+	// ErrUnapproved says that too few operators approved, or that an approval is not one.
+	ErrUnapproved = errors.New("not approved by a quorum of the operators")
 )
 
 // Roster is a partition's roster.
@@ -53,21 +56,14 @@ type Roster struct {
 	Partition string  `cbor:"1,keyasint"` // ARN partition, for instance "aws"
 	Version   uint64  `cbor:"2,keyasint"` // rises with each change
 	Regions   []Entry `cbor:"3,keyasint"` // in order of Region
-	// Operators approve what only a quorum may decide; in order of key, empty until they are enrolled.
-	Operators []OperatorKey `cbor:"4,keyasint"`
-	// Quorum is the number of operators that must approve, more than half of them; 0 without operators.
-	Quorum uint64 `cbor:"5,keyasint"`
-}
-
-// OperatorKey is one operator's Ed25519 public key.
-type OperatorKey struct {
-	PublicKey [32]byte `cbor:"1,keyasint"`
-	Name      string   `cbor:"2,keyasint"` // for people, at most 128 bytes
+	// Operators approve what only a quorum may decide: the sets of all times, oldest first, the last being the present
+	// one; empty until they are enrolled.
+	Operators []OperatorSet `cbor:"4,keyasint"`
 }
 
 // New returns the roster of a partition without Regions, version 0.
 func New(partition string) (Roster, error) {
-	r := Roster{Partition: partition, Regions: []Entry{}, Operators: []OperatorKey{}}
+	r := Roster{Partition: partition, Regions: []Entry{}, Operators: []OperatorSet{}}
 	return r, r.Validate()
 }
 
@@ -103,7 +99,7 @@ func (r Roster) Validate() error {
 	if len(r.Regions) > MaxRegions {
 		return fmt.Errorf("%w: more than %d regions", ErrInvalid, MaxRegions)
 	}
-	if err := r.validateOperators(); err != nil {
+	if err := validateOperators(r.Operators); err != nil {
 		return err
 	}
 	keys, pins := map[string]string{}, map[[32]byte]string{}
@@ -125,25 +121,6 @@ func (r Roster) Validate() error {
 			return fmt.Errorf("%w: the TLS key of %s is that of %s", ErrInvalid, e.Region, owner)
 		}
 		pins[e.TLSKey] = e.Region
-	}
-	return nil
-}
-
-func (r Roster) validateOperators() error {
-	n := uint64(len(r.Operators))
-	if n > MaxOperators {
-		return fmt.Errorf("%w: more than %d operators", ErrInvalid, MaxOperators)
-	}
-	for i, o := range r.Operators {
-		if len(o.Name) > 128 {
-			return fmt.Errorf("%w: operator name longer than 128 bytes", ErrInvalid)
-		}
-		if i > 0 && slices.Compare(r.Operators[i-1].PublicKey[:], o.PublicKey[:]) >= 0 {
-			return fmt.Errorf("%w: operators repeated or out of order", ErrInvalid)
-		}
-	}
-	if r.Quorum > n || (n > 0 && 2*r.Quorum <= n) {
-		return fmt.Errorf("%w: a quorum of %d of %d operators is not a majority", ErrInvalid, r.Quorum, n)
 	}
 	return nil
 }

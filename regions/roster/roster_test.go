@@ -277,38 +277,6 @@ func TestInvalidEntries(t *testing.T) {
 	}
 }
 
-func TestOperators(t *testing.T) {
-	t.Parallel()
-	op := func(b byte) roster.OperatorKey { return roster.OperatorKey{PublicKey: pin(b), Name: "op"} }
-	for _, c := range []struct {
-		ops    []roster.OperatorKey
-		quorum uint64
-		ok     bool
-	}{
-		{nil, 0, true},
-		{nil, 1, false},
-		{[]roster.OperatorKey{op(1)}, 1, true},
-		{[]roster.OperatorKey{op(1)}, 0, false},
-		{[]roster.OperatorKey{op(1), op(2)}, 1, false}, // half is no majority
-		{[]roster.OperatorKey{op(1), op(2)}, 2, true},
-		{[]roster.OperatorKey{op(1), op(2), op(3)}, 2, true},
-		{[]roster.OperatorKey{op(1), op(2), op(3)}, 1, false},
-		{[]roster.OperatorKey{op(1), op(2), op(3)}, 4, false},
-		{[]roster.OperatorKey{op(1), op(1)}, 2, false},
-		{[]roster.OperatorKey{op(2), op(1)}, 2, false},
-	} {
-		r := newRoster(t)
-		r.Operators, r.Quorum = c.ops, c.quorum
-		if err := r.Validate(); (err == nil) != c.ok {
-			t.Errorf("%d of %d: %v", c.quorum, len(c.ops), err)
-		}
-		keys, need := r.OperatorQuorum()
-		if len(keys) != len(c.ops) || uint64(need) != c.quorum {
-			t.Errorf("OperatorQuorum: %d of %d", need, len(keys))
-		}
-	}
-}
-
 func TestAllowsAccount(t *testing.T) {
 	t.Parallel()
 	all := entry(t, "eu-west-1", 3)
