@@ -18,6 +18,7 @@ func crashOperator(t *testing.T, l *ledger) {
 	t.Helper()
 	original := newCountedPair(t, l)
 	bothSides(t, original, "regions.(*Region).Enrol", trusting)
+	bothSides(t, original, "regions.(*Region).EnrolOperators", enrollingOperators)
 	bothSides(t, original, "write a backup", backingUp)
 	bothSides(t, original, "regions.(*Region).enterRecovery", rolledBack)
 	bothSides(t, original, "regions.(*Region).Excuse", endingRecovery)
@@ -191,4 +192,35 @@ func (k keepingHead) end(t *testing.T) {
 	newKey(t, k.p).verify(t, k.p, "keeping the head")
 	settle(t, k.p, running)
 	checkFolders(t, k.p, "keeping the head")
+}
+
+// enrollingOperators: a Region ends while it takes its first operators; the command is repeated.
+func enrollingOperators(t *testing.T, p *pair, crash string) []*server {
+	t.Helper()
+	a, h := p.start(t, away, ""), p.start(t, home, crash)
+	at := func(name string) string { return filepath.Join(p.dir, home, name) }
+	said := func(after, text string) string {
+		_, rest, found := strings.Cut("\n"+text, "\n"+after+" ")
+		if !found {
+			t.Fatalf("no %q in %s", after, text)
+		}
+		line, _, _ := strings.Cut(rest, "\n")
+		return line
+	}
+	public := said("operator", p.run(t, home, "operator", "keygen", "--out", at("key"), "--name", "alice", "--no-passphrase"))
+	fingerprint := said("fingerprint", p.run(t, home, "operator", "propose", "--out", at("operators"), "--quorum", "1", "--operator", public))
+	enrol := []string{"operator", "enrol", "--socket", p.socket(home), "--in", at("operators"), "--fingerprint", fingerprint}
+	p.fails(t, home, enrol...)
+	p.died(t, h)
+	h = p.start(t, home, "")
+	shown := p.run(t, home, "operator", "show", "--socket", p.socket(home))
+	if there := strings.Contains(shown, fingerprint); there == strings.HasPrefix(crash, "before") {
+		t.Errorf("%s: %s", crash, shown)
+	}
+	p.run(t, home, enrol...)
+	if shown := p.run(t, home, "operator", "show", "--socket", p.socket(home)); !strings.Contains(shown, fingerprint) {
+		t.Errorf("%s, and repeated: %s", crash, shown)
+	}
+	newKey(t, p).verify(t, p, crash)
+	return []*server{h, a}
 }
