@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"antipode/regions/keyring"
 )
@@ -47,7 +48,8 @@ func (r *Region) newGrantToken(ctx context.Context, g grantName) (string, error)
 func parseGrantToken(token string) (g grantName, signed, mac []byte, ok bool) {
 	const fixed = 1 + grantTokenNonce + grantIDDigits/2 + 12
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || len(raw) <= fixed+macSize || len(raw) > fixed+255+macSize || raw[0] != grantTokenVersion {
+	// The decoder would skip line ends, and a token would have many forms.
+	if err != nil || strings.ContainsAny(token, "\r\n") || len(raw) <= fixed+macSize || len(raw) > fixed+255+macSize || raw[0] != grantTokenVersion {
 		return g, nil, nil, false
 	}
 	signed, mac = raw[:len(raw)-macSize], raw[len(raw)-macSize:]

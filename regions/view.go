@@ -49,20 +49,32 @@ type views struct {
 	generations [stripes]uint64
 	keys        *lru.Cache[string, *view]     // by key id
 	aliases     *lru.Cache[aliasName, string] // key id
+	// grants are those that were read and checked last of a key, in order of id, also when they don't count any more:
+	// see Region.openGrant.
+	grants *lru.Cache[string, []seenGrant]
 }
 
 type aliasName struct{ account, name string }
 
-const cachedKeys, cachedAliases = 10000, 10000
+const cachedKeys, cachedAliases, cachedGrants = 10000, 10000, 1000
 
 func newViews(r *Region) *views {
 	keys, kerr := lru.New[string, *view](cachedKeys)
 	aliases, aerr := lru.New[aliasName, string](cachedAliases)
-	if kerr != nil || aerr != nil { // only for a size that is not positive
+	grants, gerr := lru.New[string, []seenGrant](cachedGrants)
+	if kerr != nil || aerr != nil || gerr != nil { // only for a size that is not positive
 		return nil
 	}
-	return &views{r: r, seed: maphash.MakeSeed(), keys: keys, aliases: aliases}
+	return &views{r: r, seed: maphash.MakeSeed(), keys: keys, aliases: aliases, grants: grants}
 }
+
+// seenGrants returns what keepGrants was given last for the key.
+func (s *views) seenGrants(keyID string) []seenGrant {
+	seen, _ := s.grants.Get(keyID)
+	return seen
+}
+
+func (s *views) keepGrants(keyID string, seen []seenGrant) { s.grants.Add(keyID, seen) }
 
 func (s *views) stripe(name string) uint64 { return maphash.String(s.seed, name) % stripes }
 
