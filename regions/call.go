@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"antipode/hsmbackend"
 	"antipode/regions/arn"
 	"antipode/regions/audit"
 	"antipode/regions/policy"
@@ -41,6 +42,7 @@ func (r *Region) Do(ctx context.Context, op Operation, caller Caller, input any)
 		if apiErr.Code == CodeInternal {
 			r.cfg.Log.Error().Err(err).Str("region", r.cfg.Name).Str("op", op.Name).Str("request", caller.RequestID).
 				Msg("operation failed")
+			apiErr = c.unavailable(err, apiErr)
 		}
 		c.event.ErrorCode, c.event.ErrorMessage = apiErr.Code, apiErr.Message
 		err, out = apiErr, nil
@@ -51,6 +53,18 @@ func (r *Region) Do(ctx context.Context, op Operation, caller Caller, input any)
 		return nil, &Error{Code: CodeInternal}
 	}
 	return out, err
+}
+
+// unavailable is the error of a cryptographic operation that failed because the token does not answer: one that AWS lists
+// for it and that clients repeat. Such an operation changes nothing, so that it can be repeated.
+func (c *Call) unavailable(err error, otherwise *Error) *Error {
+	switch {
+	case c.op.Class != ClassData || !errors.Is(err, hsmbackend.ErrUnavailable):
+		return otherwise
+	case len(c.event.Resources) == 0: // GenerateRandom
+		return Errorf(CodeDependencyTimeout, "The token does not answer. Try again.")
+	}
+	return Errorf(CodeKeyUnavailable, "The token that holds the key does not answer. Try again.")
 }
 
 func (r *Region) run(ctx context.Context, c *Call, input any) (any, error) {

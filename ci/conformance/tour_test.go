@@ -1,0 +1,49 @@
+package conformance
+
+import (
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+)
+
+// tour asks for the members of answers that a key has only after something was done to it.
+func tour(t *testing.T, k *kit) {
+	t.Helper()
+	for _, of := range []kind{signer, macs, agrees, {types.KeySpecRsa2048, types.KeyUsageTypeEncryptDecrypt}} {
+		s := newScene(t, k, of)
+		s.must("DescribeKey", &kms.DescribeKeyInput{KeyId: s.key.KeyId})
+		if of != macs {
+			s.must("GetPublicKey", &kms.GetPublicKeyInput{KeyId: s.key.KeyId})
+		}
+	}
+	s := newScene(t, k, symmetric)
+	s.must("EnableKeyRotation", calls["EnableKeyRotation"].in(s))
+	s.must("GetKeyRotationStatus", calls["GetKeyRotationStatus"].in(s))
+	s.must("RotateKeyOnDemand", calls["RotateKeyOnDemand"].in(s))
+	s.must("ListKeyRotations", calls["ListKeyRotations"].in(s))
+	one := aws.Int32(1)
+	s.must("ListKeyRotations", &kms.ListKeyRotationsInput{KeyId: s.key.KeyId, IncludeKeyMaterial: types.IncludeKeyMaterialAllKeyMaterial, Limit: one})
+	s.must("TagResource", &kms.TagResourceInput{KeyId: s.key.KeyId, Tags: append(tags, types.Tag{TagKey: aws.String("c"), TagValue: aws.String("d")})})
+	s.must("ListResourceTags", &kms.ListResourceTagsInput{KeyId: s.key.KeyId, Limit: one})
+	second := newGrant(s)
+	second.Name = nil
+	s.grant()
+	s.must("CreateGrant", second)
+	s.must("ListGrants", &kms.ListGrantsInput{KeyId: s.key.KeyId, Limit: one})
+	s.must("ListRetirableGrants", &kms.ListRetirableGrantsInput{RetiringPrincipal: administrator, Limit: one})
+	s.must("CreateAlias", calls["CreateAlias"].in(s))
+	s.must("CreateAlias", &kms.CreateAliasInput{AliasName: aws.String(*s.alias(false) + "/2"), TargetKeyId: s.key.KeyId})
+	s.must("ListAliases", &kms.ListAliasesInput{KeyId: s.key.KeyId, Limit: one})
+	s.must("ListKeys", &kms.ListKeysInput{Limit: one})
+
+	s = newScene(t, k, symmetric)
+	s.must("ReplicateKey", calls["ReplicateKey"].in(s))
+	s.must("DescribeKey", calls["DescribeKey"].in(s))
+	s.must("ScheduleKeyDeletion", calls["ScheduleKeyDeletion"].in(s))
+	s.must("DescribeKey", calls["DescribeKey"].in(s))
+	s.region = away
+	s.must("ScheduleKeyDeletion", calls["ScheduleKeyDeletion"].in(s))
+	s.must("DescribeKey", calls["DescribeKey"].in(s))
+}
