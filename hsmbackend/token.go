@@ -28,6 +28,7 @@ type Token interface {
 	Scoper
 	Wrapper
 	OAEPWrapper
+	Importer
 	Deriver
 	Tagger
 	GCM
@@ -110,8 +111,10 @@ type OAEPWrapper interface {
 	// It returns [ErrNotExtractable] if material may not leave the token, [ErrInvalidInput] for another kind of key.
 	WrapOAEP(ctx context.Context, public []byte, hash Mechanism, material KeyRef) ([]byte, error)
 
-	// UnwrapOAEP makes an AES-256 key from blob with the private key of an RSA4096 pair that may unwrap. It returns
-	// [ErrIntegrity] if blob was not made by WrapOAEP under its public key with the same hash. Nothing but the answer
+	// UnwrapOAEP makes an AES-256 key from blob with the private key of an RSA pair of any length that may unwrap. It
+	// returns [ErrIntegrity] if blob is not as long as the modulus, or was not made under its public key with the same
+	// hash. Some tokens also take a wrapped key of another length: then [Wrapper].Wrap answers [ErrInvalidInput] for one
+	// that is shorter than 25 bytes, and every use of one of 25 to 31 or more than 32 fails. Nothing but the answer
 	// tells the two causes apart, and a pair that answers often is an oracle: it is for one blob.
 	UnwrapOAEP(ctx context.Context, private KeyRef, hash Mechanism, blob []byte, attr Attributes) (KeyRef, error)
 }

@@ -121,7 +121,7 @@ func (r *Region) admitAlias(ctx context.Context, c *Call, v *view, name string) 
 	if err := r.allowOn(c, c.op.Action, r.place(v.key.Account).Alias(name)); err != nil {
 		return err
 	}
-	if err := checkState(c.op.Name, v.key.State, v.arn); err != nil {
+	if err := checkState(c.op.Name, r.stateOf(v), v.arn); err != nil {
 		return err
 	}
 	return r.proceed(ctx, c)

@@ -75,7 +75,7 @@ func (r *Region) eventTime(millis int64) string {
 func (r *Region) closeIntents(ctx context.Context) error {
 	for _, open := range r.cfg.Audit.OpenIntents() {
 		e := open.Event
-		if !r.wasDeleted(ctx, e) && !r.wasRotated(ctx, &e) {
+		if !r.wasDeleted(ctx, e) && !r.wasRotated(ctx, &e) && !r.wasExpired(ctx, e) {
 			e.ErrorCode, e.ErrorMessage = CodeInternal, "The service stopped before the call was answered."
 		}
 		if err := r.cfg.Audit.Outcome(ctx, open.Ticket, e); err != nil {

@@ -26,7 +26,7 @@ func (r *Region) admit(ctx context.Context, c *Call, v *view) error {
 	if err := r.allow(ctx, c, c.op.Action, v); err != nil {
 		return err
 	}
-	if err := checkState(c.op.Name, v.key.State, v.arn); err != nil {
+	if err := checkState(c.op.Name, r.stateOf(v), v.arn); err != nil {
 		return err
 	}
 	return r.proceed(ctx, c)

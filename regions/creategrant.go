@@ -177,7 +177,7 @@ func createGrant(ctx context.Context, r *Region, c *Call, in *CreateGrantInput) 
 	if err := r.allow(ctx, c, c.op.Action, v); err != nil {
 		return nil, err
 	}
-	if err := checkState(c.op.Name, v.key.State, v.arn); err != nil {
+	if err := checkState(c.op.Name, r.stateOf(v), v.arn); err != nil {
 		return nil, err
 	}
 	if err := r.checkGrant(ctx, v, &g); err != nil {

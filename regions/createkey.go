@@ -38,7 +38,7 @@ var (
 	keyUsages = []string{
 		keyspec.SignVerify, keyspec.EncryptDecrypt, keyspec.GenerateVerifyMAC, keyspec.KeyAgreement, keyspec.EncapsulateDecapsulate,
 	}
-	origins = []string{OriginAWSKMS, "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"}
+	origins = []string{OriginAWSKMS, OriginExternal, "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"}
 )
 
 func (in *CreateKeyInput) validate() error {
@@ -145,12 +145,14 @@ func createKey(ctx context.Context, r *Region, c *Call, in *CreateKeyInput) (*Cr
 	if err != nil {
 		return nil, err
 	}
-	if in.Origin != "" && in.Origin != OriginAWSKMS {
-		return nil, Errorf(CodeUnsupportedOperation, "Origin %s is not supported by this version of Antipode.", in.Origin)
+	origin, err := chooseOrigin(in.Origin, spec, in.MultiRegion)
+	if err != nil {
+		return nil, err
 	}
+	c.param("origin", origin)
 	account := c.caller.Account
 	a := &c.request.Context
-	a.KeySpec, a.KeyUsage, a.KeyOrigin, a.MultiRegion = spec, usage, OriginAWSKMS, policy.BoolOf(in.MultiRegion)
+	a.KeySpec, a.KeyUsage, a.KeyOrigin, a.MultiRegion = spec, usage, origin, policy.BoolOf(in.MultiRegion)
 	if in.MultiRegion {
 		a.MultiRegionKeyType = keyTypePrimary
 	}
@@ -185,8 +187,11 @@ func createKey(ctx context.Context, r *Region, c *Call, in *CreateKeyInput) (*Cr
 	}
 	now := r.Now().UnixMilli()
 	k := Key{
-		Account: account, KeyID: id, Spec: spec, Usage: usage, Origin: OriginAWSKMS,
+		Account: account, KeyID: id, Spec: spec, Usage: usage, Origin: origin,
 		Description: in.Description, State: StateEnabled, Created: now, Tags: in.Tags, Storage: storage,
+	}
+	if origin == OriginExternal {
+		k = newImportedKey(k)
 	}
 	c.resource(r.KeyARN(account, id), account)
 	if err := r.makeKey(ctx, k, document, in.MultiRegion); err != nil {
@@ -214,8 +219,11 @@ func (r *Region) newKeyID(ctx context.Context, multiRegion bool) (string, error)
 	return uuid.UUID(raw).String(), nil
 }
 
-// makeKey makes the material of a new key and commits all its records at once.
+// makeKey makes the material of a new key, unless it is to be imported, and commits all its records at once.
 func (r *Region) makeKey(ctx context.Context, k Key, document string, multiRegion bool) error {
+	if k.Origin == OriginExternal {
+		return r.Update(ctx, func(tx Tx) error { return r.putNew(ctx, tx, k, document) })
+	}
 	m, err := r.makeMaterial(ctx, k, k.Created)
 	if err != nil {
 		return err

@@ -55,7 +55,7 @@ func (r *Region) admitUse(ctx context.Context, c *Call, v *view, usage, algorith
 // usable checks the key's state, its usage and that the algorithm, "" for that of symmetric keys, is one of its own and of
 // the token's.
 func (r *Region) usable(c *Call, v *view, usage, algorithm string) (a keyspec.Algorithm, err error) {
-	if err := checkState(c.op.Name, v.key.State, v.arn); err != nil {
+	if err := checkState(c.op.Name, r.stateOf(v), v.arn); err != nil {
 		return a, err
 	}
 	if v.key.Usage != usage {

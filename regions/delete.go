@@ -189,6 +189,8 @@ func recordsOfKey(account, keyID string) []Query {
 		{Kind: KindMaterial, Account: account, ID: keyID},
 		{Kind: KindPolicy, Account: account, ID: keyID},
 		{Kind: KindGrant, Account: account, ID: keyID},
+		{Kind: KindImported, Account: account, ID: keyID},
+		{Kind: KindImportPair, Account: account, ID: keyID},
 		{Kind: KindSourceEx, Account: account, ID: keyID},
 		{Kind: KindStanding, Account: account, ID: keyID},
 		{Kind: KindAlias, Account: account, Ref: keyID},

@@ -31,6 +31,8 @@ type KeyMetadata struct {
 	MultiRegionConfiguration    *MultiRegionConfig `json:"MultiRegionConfiguration,omitempty"`
 	PendingDeletionWindowInDays int                `json:"PendingDeletionWindowInDays,omitzero"`
 	CurrentKeyMaterialID        string             `json:"CurrentKeyMaterialId,omitzero"`
+	ExpirationModel             string             `json:"ExpirationModel,omitzero"`
+	ValidTo                     awstime.Timestamp  `json:"ValidTo,omitzero"`
 }
 
 // MultiRegionConfig is AWS's MultiRegionConfiguration.
@@ -77,11 +79,11 @@ func describeKey(ctx context.Context, r *Region, c *Call, in *DescribeKeyInput) 
 }
 
 func (r *Region) metadata(v *view) KeyMetadata {
-	k := v.key
+	k, state := v.key, r.stateOf(v)
 	m := KeyMetadata{
 		AWSAccountID: k.Account, KeyID: k.KeyID, Arn: v.arn, CreationDate: awstime.FromMillis(k.Created),
-		Enabled: k.State == StateEnabled || k.State == StateUpdating, Description: k.Description,
-		KeyUsage: k.Usage, KeyState: k.State, Origin: k.Origin, KeyManager: "CUSTOMER",
+		Enabled: state == StateEnabled || state == StateUpdating, Description: k.Description,
+		KeyUsage: k.Usage, KeyState: state, Origin: k.Origin, KeyManager: "CUSTOMER",
 		CustomerMasterKeySpec: k.Spec, KeySpec: k.Spec, MultiRegion: k.MultiRegion != nil,
 		CurrentKeyMaterialID: shownMaterial(&k),
 	}
@@ -95,6 +97,7 @@ func (r *Region) metadata(v *view) KeyMetadata {
 	case keyspec.KeyAgreement:
 		m.KeyAgreementAlgorithms = names
 	}
+	m.ExpirationModel, m.ValidTo = v.expiration()
 	switch k.State {
 	case StatePendingDeletion:
 		m.DeletionDate = awstime.FromMillis(k.DeletionDate)

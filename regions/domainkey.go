@@ -86,6 +86,11 @@ func (r *Region) Rewrap(ctx context.Context) (n int, err error) {
 		}
 		return err
 	})
+	pairs := 0
+	if err == nil {
+		pairs, err = r.rewrapPairs(ctx, h.Current)
+	}
+	n += pairs
 	if err != nil {
 		return n, fmt.Errorf("rewrap key tokens: %w", err)
 	}
@@ -187,7 +192,12 @@ func (r *Region) checkUnneeded(ctx context.Context, rd Reader, version uint32) e
 			return err
 		}
 		if len(page) == 0 {
-			return nil
+			return r.eachPair(ctx, rd, func(p ImportPair) error {
+				if p.Pair.DKVersion == version {
+					return fmt.Errorf("%w: import parameters of key %s are under it; `antipode domain-key rewrap`", ErrDomainKeyNeeded, p.KeyID)
+				}
+				return nil
+			})
 		}
 		for _, m := range page {
 			if m.Storage == keyring.StorageWrapped && m.DKVersion == version {

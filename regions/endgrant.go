@@ -40,7 +40,7 @@ func revokeGrant(ctx context.Context, r *Region, c *Call, in *RevokeGrantInput) 
 
 // endGrant ends a grant for a caller who may do so.
 func (r *Region) endGrant(ctx context.Context, c *Call, v *view, id string) error {
-	if err := checkState(c.op.Name, v.key.State, v.arn); err != nil {
+	if err := checkState(c.op.Name, r.stateOf(v), v.arn); err != nil {
 		return err
 	}
 	g := v.grant(id)

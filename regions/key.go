@@ -25,6 +25,7 @@ const (
 	SpecSymmetricDefault = keyring.SpecSymmetric
 	UsageEncryptDecrypt  = "ENCRYPT_DECRYPT"
 	OriginAWSKMS         = "AWS_KMS"
+	OriginExternal       = "EXTERNAL"
 )
 
 // The kinds of records that the domain keeps.

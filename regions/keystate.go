@@ -94,6 +94,9 @@ var keyStates = map[string]stateRow{
 	"VerifyMac":                           rowCrypto,
 	"DeriveSharedSecret":                  rowCrypto,
 	"GetPublicKey":                        rowCrypto,
+	"GetParametersForImport":              {ok, ok, pendingDeletion, ok, unavailable, creating, updating},
+	"ImportKeyMaterial":                   {ok, ok, pendingDeletion, ok, unavailable, creating, ok},
+	"DeleteImportedKeyMaterial":           {ok, ok, ok, ok, unavailable, creating, updating},
 }
 
 // checkState returns the error that AWS gives for the operation on a key in this state, or nil.

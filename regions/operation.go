@@ -113,6 +113,7 @@ var table = sync.OnceValue(func() []Operation {
 		row("Decrypt", ClassData, decrypt),
 		row("DeleteAlias", ClassManage, deleteAlias),
 		keyStoreOperation("DeleteCustomKeyStore"),
+		row("DeleteImportedKeyMaterial", ClassManage, deleteImportedKeyMaterial),
 		row("DeriveSharedSecret", ClassData, deriveSharedSecret),
 		row("DescribeCustomKeyStores", ClassRead, describeCustomKeyStores),
 		row("DescribeKey", ClassRead, describeKey),
@@ -131,7 +132,9 @@ var table = sync.OnceValue(func() []Operation {
 		row("GenerateRandom", ClassData, generateRandom),
 		row("GetKeyPolicy", ClassRead, getKeyPolicy),
 		row("GetKeyRotationStatus", ClassRead, getKeyRotationStatus),
+		row("GetParametersForImport", ClassManage, getParametersForImport),
 		row("GetPublicKey", ClassRead, getPublicKey),
+		row("ImportKeyMaterial", ClassManage, importKeyMaterial),
 		row("ListAliases", ClassRead, listAliases),
 		row("ListGrants", ClassRead, listGrants),
 		row("ListRetirableGrants", ClassRead, listRetirableGrants),
@@ -169,5 +172,5 @@ var table = sync.OnceValue(func() []Operation {
 
 // notBuilt are the operations of the AWS KMS model that this version answers with UnsupportedOperationException.
 var notBuilt = []string{
-	"DeleteImportedKeyMaterial", "GetKeyLastUsage", "GetParametersForImport", "ImportKeyMaterial", "UpdatePrimaryRegion",
+	"GetKeyLastUsage", "UpdatePrimaryRegion",
 }

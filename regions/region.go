@@ -71,6 +71,13 @@ type Region struct {
 	rotating  rotations
 	rotateNow chan struct{} // see wakeRotation
 	outgoing  chan struct{} // see Outgoing
+
+	// pairs is held while a wrapping pair is made on the token, which takes long.
+	pairs chan struct{}
+	// expiry lets one round of expiries run at a time; lingering is the expired material of which a copy may be on the token
+	// still.
+	expiry    sync.Mutex
+	lingering map[ImportedMaterial]struct{}
 }
 
 // Replicator moves keys between Regions; package replication provides it.
@@ -184,6 +191,8 @@ func Open(ctx context.Context, cfg Config) (_ *Region, err error) {
 	r := &Region{
 		cfg: cfg, caps: cfg.Token.Capabilities(), ring: ring, undone: map[RecordKey][]MaterialRecord{}, keys: make(chan struct{}, 1),
 		rotateNow: make(chan struct{}, 1), outgoing: make(chan struct{}, 1),
+
+		pairs: make(chan struct{}, 1), lingering: map[ImportedMaterial]struct{}{},
 	}
 	r.views = newViews(r)
 	if r.sealer, err = ciphertext.New(cfg.Token, cfg.Random, cfg.Steady, ciphertext.Limits{}); err != nil {
@@ -294,6 +303,9 @@ func (r *Region) Run(ctx context.Context) {
 			if err := r.DeleteDue(ctx); err != nil && ctx.Err() == nil {
 				r.cfg.Log.Error().Err(err).Str("region", r.cfg.Name).Msg("delete keys whose waiting period is over")
 			}
+		}
+		if err := r.ExpireDue(ctx); err != nil && ctx.Err() == nil {
+			r.cfg.Log.Error().Err(err).Str("region", r.cfg.Name).Msg("remove expired key material")
 		}
 		select {
 		case <-ctx.Done():

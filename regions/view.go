@@ -27,8 +27,12 @@ type view struct {
 	tags      []policy.Tag
 	shared    *keyset.State // nil for a single-Region key, and while a replica is Creating
 	materials map[string]keyring.Material
-	spec      keyspec.Spec
-	public    keypair.Public // of a key pair that has its material
+	// imported is what was imported into a key of origin EXTERNAL, by material id; firstExpiry is when the first of it goes
+	// (Unix milliseconds), 0 if none does.
+	imported    map[string]ImportedMaterial
+	firstExpiry int64
+	spec        keyspec.Spec
+	public      keypair.Public // of a key pair that has its material
 
 	asksAliases bool // the policy asks for the names of the key's aliases
 
@@ -102,7 +106,7 @@ func (s *views) forget(keys map[RecordKey]struct{}) {
 	defer s.mu.Unlock()
 	for k := range keys {
 		switch k.Kind {
-		case KindKey, KindMaterial, KindPolicy, KindGrant:
+		case KindKey, KindMaterial, KindPolicy, KindGrant, KindImported:
 			s.generations[s.stripe(k.ID)]++
 			s.keys.Remove(k.ID)
 		case KindAlias:
@@ -216,6 +220,10 @@ func (r *Region) loadView(ctx context.Context, rd Reader, id string) (*view, err
 			return nil, fmt.Errorf("%w: public key of %s: %w", ErrForgedRecord, id, err)
 		}
 	}
+	if v.imported, err = r.importedOf(ctx, rd, v.key); err != nil {
+		return nil, err
+	}
+	v.firstExpiry = v.expires()
 	if mr := v.key.MultiRegion; mr != nil && mr.State != nil {
 		s := mr.State
 		if s.KeyID != id || s.Account != v.key.Account || s.Spec != v.key.Spec || s.Usage != v.key.Usage || s.Origin != v.key.Origin {

@@ -31,7 +31,7 @@ func (r *Region) withMaterial(ctx context.Context, c *Call, v *view, materialID 
 		if v == nil {
 			return Errorf(CodeNotFound, "Key '%s' does not exist", r.KeyARN(c.caller.Account, m.KeyID))
 		}
-		if err := checkState(c.op.Name, v.key.State, v.arn); err != nil {
+		if err := checkState(c.op.Name, r.stateOf(v), v.arn); err != nil {
 			return err
 		}
 	}

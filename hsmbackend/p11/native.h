@@ -13,6 +13,7 @@ typedef struct {
 } functions;
 
 enum {
+	F_CreateObject = 20,
 	F_GetAttributeValue = 24,
 	F_EncryptInit = 29,
 	F_Encrypt = 30,
@@ -79,6 +80,7 @@ typedef struct {
 
 typedef ulong_t (*init_fn)(ulong_t session, mechanism *, ulong_t key);
 typedef ulong_t (*op_fn)(ulong_t session, const void *in, ulong_t in_length, void *out, ulong_t *out_length);
+typedef ulong_t (*create_fn)(ulong_t session, attribute *, ulong_t count, ulong_t *object);
 typedef ulong_t (*read_fn)(ulong_t session, ulong_t object, attribute *, ulong_t count);
 
 // native_open returns the module's function list. The module is loaded already, so this is only one more reference.
@@ -157,4 +159,16 @@ static inline ulong_t native_read(functions *list, ulong_t session, ulong_t obje
 	for (ulong_t i = 0; i < count; i++)
 		lengths[i] = a[i].length;
 	return rv;
+}
+
+// native_create makes an object of count attributes (at most 32), whose values are in cells, one after the other.
+static inline ulong_t native_create(functions *list, ulong_t session, const ulong_t *types, const ulong_t *lengths,
+				    ulong_t count, void *cells, ulong_t *object)
+{
+	attribute a[32];
+	if (count > 32)
+		return 7; // CKR_ARGUMENTS_BAD
+	for (ulong_t i = 0, at = 0; i < count; at += lengths[i++])
+		a[i] = (attribute){types[i], (char *)cells + at, lengths[i]};
+	return ((create_fn)list->f[F_CreateObject])(session, a, count, object);
 }

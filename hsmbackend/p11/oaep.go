@@ -126,20 +126,20 @@ func (t *Token) UnwrapOAEP(
 		return hsmbackend.KeyRef{}, err
 	}
 	p.unwrapped = true
-	switch {
-	case private.Class != hsmbackend.ClassPrivate:
+	if private.Class != hsmbackend.ClassPrivate {
 		return hsmbackend.KeyRef{}, invalid(op, "not a private key")
-	case len(blob) != rsaBytes:
-		return hsmbackend.KeyRef{}, &hsmbackend.Error{Op: op, Kind: hsmbackend.ErrIntegrity}
 	}
 	var more []*pkcs11.Attribute
 	if t.cfg.Profile.ValueLenInUnwrap {
 		more = p.kind.valueLen()
 	}
 	ref, _, err := t.create(ctx, op, p, more, func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
-		o, err := k.use(private)
+		o, err := k.useRSA(op, private)
 		if err != nil {
 			return 0, nil, err
+		}
+		if len(blob) != mustKind(o.kt).bits/8 {
+			return 0, nil, &hsmbackend.Error{Op: op, Kind: hsmbackend.ErrIntegrity}
 		}
 		h, err := k.c.mod.raw.UnwrapKey(k.s, mech, o.h, blob, tmpl)
 		return h, nil, ckBlob("C_UnwrapKey", err)

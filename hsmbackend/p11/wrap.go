@@ -27,7 +27,11 @@ func (t *Token) Wrap(ctx context.Context, kek, material hsmbackend.KeyRef) ([]by
 		if err != nil {
 			return ck("C_WrapKey", err)
 		}
-		// A mechanism that is not RFC 5649 shows in the length: PKCS#7 padding adds a block.
+		// A mechanism that is not RFC 5649 shows in the length: PKCS#7 padding adds a block. A key that is shorter than
+		// its type came out of an unwrapping, of a token that does not tell lengths.
+		if kd := mustKind(omat.kt); kd.class == hsmbackend.ClassSecret && len(blob) < kd.wrapped() {
+			return invalid("wrap", "a key that is shorter than its type")
+		}
 		if kd := mustKind(omat.kt); kd.class == hsmbackend.ClassSecret && len(blob) != kd.wrapped() {
 			return &hsmbackend.Error{Op: "C_WrapKey", Kind: hsmbackend.ErrInternal, Info: "not RFC 5649"}
 		}

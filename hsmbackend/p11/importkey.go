@@ -1,0 +1,62 @@
+package p11
+
+// #include "native.h"
+import "C"
+
+import (
+	"context"
+	"unsafe"
+
+	"github.com/miekg/pkcs11"
+
+	"antipode/hsmbackend"
+)
+
+// ImportKey implements [hsmbackend.Importer].
+func (t *Token) ImportKey(
+	ctx context.Context, kt hsmbackend.KeyType, value []byte, attr hsmbackend.Attributes,
+) (hsmbackend.KeyRef, error) {
+	const op = "import key"
+	p, err := t.plan(op, kt, attr)
+	if err != nil {
+		return hsmbackend.KeyRef{}, err
+	}
+	switch {
+	case p.kind.class != hsmbackend.ClassSecret:
+		return hsmbackend.KeyRef{}, invalid(op, "not a symmetric key type")
+	case len(value) != p.kind.length:
+		return hsmbackend.KeyRef{}, invalid(op, "length of the key")
+	case attr.Token || attr.UnwrapSensitive:
+		return hsmbackend.KeyRef{}, invalid(op, "more than a session object")
+	}
+	ref, _, err := t.create(ctx, op, p, nil, func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
+		h, err := k.createObject(tmpl, value)
+		return h, nil, err
+	})
+	return ref, err
+}
+
+// createObject is C_CreateObject with CKA_VALUE. miekg/pkcs11 would leave a copy of the value behind in C's memory; here
+// the module reads it where this function overwrites it afterwards.
+func (k *call) createObject(template []*pkcs11.Attribute, value []byte) (pkcs11.ObjectHandle, error) {
+	// SoftHSM takes MODIFIABLE=false in the middle of a creation's template, not of an unwrapping's.
+	list := append([]*pkcs11.Attribute{{Type: pkcs11.CKA_VALUE, Value: value}}, template...)
+	size := 0
+	for _, a := range list {
+		size += len(a.Value)
+	}
+	cells := make([]byte, 0, size+1) // of its full length from the start, so that no append copies it
+	types, lengths := make([]C.ulong_t, len(list)), make([]C.ulong_t, len(list))
+	for i, a := range list {
+		types[i], lengths[i] = C.ulong_t(a.Type), C.ulong_t(len(a.Value))
+		cells = append(cells, a.Value...)
+	}
+	defer clear(cells[:cap(cells)])
+	var h C.ulong_t
+	rv := C.native_create(k.c.mod.native.list, C.ulong_t(k.s), unsafe.SliceData(types), unsafe.SliceData(lengths),
+		C.ulong_t(len(list)), unsafe.Pointer(unsafe.SliceData(cells)), &h)
+	if rv != 0 {
+		return 0, ck("C_CreateObject", pkcs11.Error(rv))
+	}
+	return pkcs11.ObjectHandle(h), nil
+}

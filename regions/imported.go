@@ -1,0 +1,142 @@
+package regions
+
+import (
+	"context"
+
+	"antipode/regions/awstime"
+	"antipode/regions/keyring"
+)
+
+// The kinds of records that imported key material has beside those of every key.
+const (
+	KindImported   RecordKind = "imported"
+	KindImportPair RecordKind = "import-pair"
+)
+
+// ImportedMaterial is one key material that was imported into a key, present or not: the key is bound to it for good. The record
+// stays when the material goes, so that only the same material can come back.
+type ImportedMaterial struct {
+	Account     string `cbor:"1,keyasint"`
+	KeyID       string `cbor:"2,keyasint"`
+	ID          string `cbor:"3,keyasint"` // material id
+	Description string `cbor:"4,keyasint"` // KeyMaterialDescription
+	Updated     int64  `cbor:"5,keyasint"` // Unix milliseconds of the last import
+	// Expires is when the material goes (Unix milliseconds); 0 if it does not expire, or is gone.
+	Expires int64 `cbor:"6,keyasint"`
+}
+
+// RecordKey implements [Body].
+func (i ImportedMaterial) RecordKey() RecordKey {
+	return RecordKey{Kind: KindImported, Account: i.Account, ID: i.KeyID, Sub: i.ID}
+}
+
+// RecordIndex implements [Body]: imported material wants attention when it expires.
+func (i ImportedMaterial) RecordIndex() (string, int64) { return "", i.Expires }
+
+// What ExpirationModel may be.
+const (
+	materialExpires = "KEY_MATERIAL_EXPIRES"
+	materialStays   = "KEY_MATERIAL_DOES_NOT_EXPIRE"
+)
+
+// importedOf reads what was imported into a key; nothing for a key of another origin.
+func (r *Region) importedOf(ctx context.Context, rd Reader, k Key) (map[string]ImportedMaterial, error) {
+	if k.Origin != OriginExternal {
+		return nil, nil
+	}
+	list, err := List[ImportedMaterial](ctx, rd, r.ring, Query{Kind: KindImported, Account: k.Account, ID: k.KeyID})
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]ImportedMaterial, len(list))
+	for _, i := range list {
+		out[i.ID] = i
+	}
+	return out, nil
+}
+
+// isComplete reports whether all material that the key was ever given is there, and some was: only then it can be used.
+func isComplete(imported map[string]ImportedMaterial, present func(id string) bool) bool {
+	for id := range imported {
+		if !present(id) {
+			return false
+		}
+	}
+	return len(imported) > 0
+}
+
+// settleImported makes a change of a key's state true to its material: a key of origin EXTERNAL that lacks any is
+// PendingImport where it would be Enabled or Disabled.
+func (r *Region) settleImported(ctx context.Context, rd Reader, k *Key, materials []MaterialRecord) error {
+	if k.Origin != OriginExternal || k.State != StateEnabled && k.State != StateDisabled {
+		return nil
+	}
+	imported, err := r.importedOf(ctx, rd, *k)
+	if err != nil {
+		return err
+	}
+	if !isComplete(imported, presentIn(materials)) {
+		k.State = StatePendingImport
+	}
+	return nil
+}
+
+func presentIn(materials []MaterialRecord) func(id string) bool {
+	there := make(map[string]bool, len(materials))
+	for _, m := range materials {
+		there[m.ID] = true
+	}
+	return func(id string) bool { return there[id] }
+}
+
+// expires is when the first of the key's materials goes, in Unix milliseconds, or 0.
+func (v *view) expires() (first int64) {
+	for _, i := range v.imported {
+		if i.Expires != 0 && (first == 0 || i.Expires < first) {
+			first = i.Expires
+		}
+	}
+	return first
+}
+
+// stateOf is the key's state now: material whose time is over is not used any more, also before it is removed.
+func (r *Region) stateOf(v *view) KeyState {
+	if v.firstExpiry != 0 && v.firstExpiry <= r.Now().UnixMilli() && (v.key.State == StateEnabled || v.key.State == StateDisabled) {
+		return StatePendingImport
+	}
+	return v.key.State
+}
+
+// chooseOrigin decides where the material of a new key comes from.
+func chooseOrigin(origin, spec string, multiRegion bool) (string, error) {
+	switch {
+	case origin == "" || origin == OriginAWSKMS:
+		return OriginAWSKMS, nil
+	case origin != OriginExternal:
+		return "", Errorf(CodeUnsupportedOperation, "Origin %s is not supported by this version of Antipode.", origin)
+	case multiRegion:
+		return "", Errorf(CodeUnsupportedOperation, "Multi-Region keys with imported key material are not supported by this version of Antipode.")
+	case spec != SpecSymmetricDefault:
+		return "", Errorf(CodeUnsupportedOperation, "Imported key material of key spec %s is not supported by this version of Antipode.", spec)
+	}
+	return origin, nil
+}
+
+// newImportedKey completes a new key whose material is to be imported. Its owner has the material anyway, so it is kept
+// wrapped also where the Region keeps its own keys' on the token.
+func newImportedKey(k Key) Key {
+	k.State, k.Storage = StatePendingImport, keyring.StorageWrapped
+	return k
+}
+
+// expiration is what DescribeKey says of the current material, if it is there.
+func (v *view) expiration() (model string, validTo awstime.Timestamp) {
+	i, known := v.imported[v.key.Current]
+	if _, there := v.materials[v.key.Current]; !known || !there {
+		return "", validTo
+	}
+	if i.Expires == 0 {
+		return materialStays, validTo
+	}
+	return materialExpires, awstime.FromMillis(i.Expires)
+}
