@@ -61,6 +61,18 @@ var attempts = map[string]attempt{
 	"DeleteAlias": {needs: func(t target) []need {
 		return []need{{"kms:DeleteAlias", t.key.Arn}, {"kms:DeleteAlias", aliasARN(t.alias)}}
 	}, in: func(t target) any { return &regions.DeleteAliasInput{AliasName: t.alias} }},
+	// On a key of another origin, which is told to whom it is open; TestImportPolicies has the others.
+	"DeleteImportedKeyMaterial": {needs: onKey("DeleteImportedKeyMaterial"), in: func(t target) any {
+		return &regions.DeleteImportedKeyMaterialInput{KeyID: t.key.Arn}
+	}, fails: regions.CodeUnsupportedOperation},
+	"GetParametersForImport": {needs: onKey("GetParametersForImport"), in: func(t target) any {
+		return &regions.GetParametersForImportInput{KeyID: t.key.Arn, WrappingKeySpec: "RSA_2048", WrappingAlgorithm: "RSAES_OAEP_SHA_256"}
+	}, fails: regions.CodeUnsupportedOperation},
+	"ImportKeyMaterial": {needs: onKey("ImportKeyMaterial"), in: func(t target) any {
+		return &regions.ImportKeyMaterialInput{
+			KeyID: t.key.Arn, ImportToken: []byte("x"), EncryptedKeyMaterial: []byte("x"), ExpirationModel: "KEY_MATERIAL_DOES_NOT_EXPIRE",
+		}
+	}, fails: regions.CodeUnsupportedOperation},
 	"DescribeCustomKeyStores": {needs: onAll("DescribeCustomKeyStores"), in: func(target) any { return &regions.DescribeCustomKeyStoresInput{} }},
 	"DescribeKey":             {needs: onKey("DescribeKey"), in: func(t target) any { return &regions.DescribeKeyInput{KeyID: t.key.Arn} }, grant: true, foreign: true},
 	"DisableKey":              {needs: onKey("DisableKey"), in: func(t target) any { return &regions.KeyInput{KeyID: t.key.Arn} }},
