@@ -21,6 +21,8 @@ type Capabilities struct {
 	NotWrapped []KeyType
 	// ECDHKDFs that its CKM_ECDH1_DERIVE takes.
 	ECDHKDFs []KDF
+	// ImportsKeys says that [Importer] works: a token in FIPS mode takes no secret key in the clear.
+	ImportsKeys bool
 	// XAES is how the message keys of XAES-256-GCM are made. The backend has checked it by a known answer.
 	XAES XAESWay
 	// GCMIVFromToken says that the token makes the GCM IV itself.

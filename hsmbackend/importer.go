@@ -8,6 +8,7 @@ type Importer interface {
 	// ImportKey makes a session object of a symmetric [KeyType] from value, which is as long as the type says, by
 	// C_CreateObject. value stays the caller's, who overwrites it; the call leaves no copy of it in host memory, as far as
 	// this process can see into it: what the module does with it is the module's. It returns [ErrInvalidInput] for another
-	// length, a key pair's type, a token object, or UnwrapSensitive.
+	// length, a key pair's type, a token object, or UnwrapSensitive, and [ErrNotPermitted] where [Capabilities].ImportsKeys
+	// says that the token does not do it.
 	ImportKey(ctx context.Context, kt KeyType, value []byte, attr Attributes) (KeyRef, error)
 }

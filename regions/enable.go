@@ -57,9 +57,7 @@ func (r *Region) changeKey(ctx context.Context, c *Call, v *view, change func(*K
 		if materials, err = List[MaterialRecord](ctx, tx, r.ring, Query{Kind: KindMaterial, Account: k.Account, ID: k.KeyID}); err != nil {
 			return err
 		}
-		if err := r.settleImported(ctx, tx, &k, materials); err != nil {
-			return err
-		}
+		settleImported(&k, materials)
 		return Put(ctx, tx, r.ring, k)
 	})
 	if err != nil {

@@ -2,9 +2,12 @@ package regions
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"antipode/regions/awstime"
 	"antipode/regions/keyring"
+	"antipode/regions/keyset"
 )
 
 // The kinds of records that imported key material has beside those of every key.
@@ -55,30 +58,46 @@ func (r *Region) importedOf(ctx context.Context, rd Reader, k Key) (map[string]I
 	return out, nil
 }
 
-// isComplete reports whether all material that the key was ever given is there, and some was: only then it can be used.
-func isComplete(imported map[string]ImportedMaterial, present func(id string) bool) bool {
-	for id := range imported {
-		if !present(id) {
+// checkImported refuses records of imported material that don't go together: material that the key is not bound to, or
+// whose expiry is not on record.
+func checkImported(v *view) error {
+	if v.key.Origin != OriginExternal {
+		return nil
+	}
+	for id := range v.imported {
+		if !v.key.bound(id) {
+			return fmt.Errorf("%w: material %s is not of key %s", ErrForgedRecord, id, v.key.KeyID)
+		}
+	}
+	for id := range v.materials {
+		if _, recorded := v.imported[id]; !recorded {
+			return fmt.Errorf("%w: nothing says how material %s came into key %s", ErrForgedRecord, id, v.key.KeyID)
+		}
+	}
+	return nil
+}
+
+// bound reports whether this is one of the key's materials, present or not.
+func (k Key) bound(id string) bool {
+	return slices.ContainsFunc(k.history(), func(m keyset.Material) bool { return m.ID == id })
+}
+
+// isComplete reports whether all material that the key is bound to is there, and there is some: only then it can be used.
+func (k Key) isComplete(present func(id string) bool) bool {
+	for _, m := range k.history() {
+		if !present(m.ID) {
 			return false
 		}
 	}
-	return len(imported) > 0
+	return len(k.history()) > 0
 }
 
 // settleImported makes a change of a key's state true to its material: a key of origin EXTERNAL that lacks any is
 // PendingImport where it would be Enabled or Disabled.
-func (r *Region) settleImported(ctx context.Context, rd Reader, k *Key, materials []MaterialRecord) error {
-	if k.Origin != OriginExternal || k.State != StateEnabled && k.State != StateDisabled {
-		return nil
-	}
-	imported, err := r.importedOf(ctx, rd, *k)
-	if err != nil {
-		return err
-	}
-	if !isComplete(imported, presentIn(materials)) {
+func settleImported(k *Key, materials []MaterialRecord) {
+	if k.Origin == OriginExternal && (k.State == StateEnabled || k.State == StateDisabled) && !k.isComplete(presentIn(materials)) {
 		k.State = StatePendingImport
 	}
-	return nil
 }
 
 func presentIn(materials []MaterialRecord) func(id string) bool {
@@ -99,9 +118,11 @@ func (v *view) expires() (first int64) {
 	return first
 }
 
-// stateOf is the key's state now: material whose time is over is not used any more, also before it is removed.
+// stateOf is the key's state now: without all of its material it is not used, and material whose time is over is not used
+// any more, also before it is removed.
 func (r *Region) stateOf(v *view) KeyState {
-	if v.firstExpiry != 0 && v.firstExpiry <= r.Now().UnixMilli() && (v.key.State == StateEnabled || v.key.State == StateDisabled) {
+	expired := v.firstExpiry != 0 && v.firstExpiry <= r.Now().UnixMilli()
+	if (expired || v.incomplete) && (v.key.State == StateEnabled || v.key.State == StateDisabled) {
 		return StatePendingImport
 	}
 	return v.key.State

@@ -147,7 +147,7 @@ func importKeyMaterial(ctx context.Context, r *Region, c *Call, in *ImportKeyMat
 		Account: k.Account, KeyID: k.KeyID, Spec: k.Spec, Usage: k.Usage, Origin: k.Origin, Created: r.Now().UnixMilli(),
 	}
 	m, err = r.ring.Import(ctx, p.Pair, p.Algorithm, in.EncryptedKeyMaterial, m, func(id string) error {
-		return r.admitMaterial(in, v.imported, id)
+		return admitMaterial(in, v.key, id)
 	})
 	if err != nil {
 		return nil, importError(err)
@@ -171,22 +171,21 @@ func importError(err error) error {
 	return err
 }
 
-// admitMaterial decides whether material with this id may be imported into a key that was given these before.
-func (r *Region) admitMaterial(in *ImportKeyMaterialInput, imported map[string]ImportedMaterial, id string) error {
-	_, known := imported[id]
-	kind := in.ImportType
-	if kind == "" && len(imported) == 0 {
+// admitMaterial decides whether material with this id may be imported into a key.
+func admitMaterial(in *ImportKeyMaterialInput, k Key, id string) error {
+	kind, first := in.ImportType, len(k.history()) == 0
+	if kind == "" && first {
 		kind = importNew
 	}
 	switch {
 	case in.KeyMaterialID != "" && in.KeyMaterialID != id:
 		return Errorf(CodeIncorrectKeyMaterial, "The key material is not the one with the id %s.", in.KeyMaterialID)
-	case kind == importNew && len(imported) == 0:
+	case kind == importNew && first:
 		return nil
 	case kind == importNew:
 		return Errorf(CodeUnsupportedOperation, "New key material for a key that has material already is not supported by this "+
 			"version of Antipode.")
-	case !known:
+	case !k.bound(id):
 		return Errorf(CodeIncorrectKeyMaterial, "The key material is not the same key material that was previously imported into "+
 			"this KMS key.")
 	}
@@ -204,11 +203,11 @@ func (r *Region) commitImport(ctx context.Context, c *Call, v *view, in *ImportK
 		if err := checkState(c.op.Name, k.State, v.arn); err != nil {
 			return err
 		}
-		imported, err := r.importedOf(ctx, tx, k)
-		if err != nil {
+		if err := admitMaterial(in, k, m.ID); err != nil {
 			return err
 		}
-		if err := r.admitMaterial(in, imported, m.ID); err != nil {
+		imported, err := r.importedOf(ctx, tx, k)
+		if err != nil {
 			return err
 		}
 		now := ImportedMaterial{
@@ -224,26 +223,20 @@ func (r *Region) commitImport(ctx context.Context, c *Call, v *view, in *ImportK
 		if err := Put(ctx, tx, r.ring, now); err != nil {
 			return err
 		}
-		if imported == nil {
-			imported = map[string]ImportedMaterial{}
-		}
-		imported[m.ID] = now
-		return r.putWithMaterial(ctx, tx, k, imported)
+		return r.putWithMaterial(ctx, tx, k, m.ID)
 	})
 }
 
 // putWithMaterial writes a key that was given material: it encrypts with the first, and is Enabled when none is missing.
-func (r *Region) putWithMaterial(ctx context.Context, tx Tx, k Key, imported map[string]ImportedMaterial) error {
+func (r *Region) putWithMaterial(ctx context.Context, tx Tx, k Key, id string) error {
 	materials, err := List[MaterialRecord](ctx, tx, r.ring, Query{Kind: KindMaterial, Account: k.Account, ID: k.KeyID})
 	if err != nil {
 		return err
 	}
 	if k.Current == "" {
-		for id := range imported {
-			k.Current = id // the only one
-		}
+		k.Current = id
 	}
-	if k.State == StatePendingImport && isComplete(imported, presentIn(materials)) {
+	if k.State == StatePendingImport && k.isComplete(presentIn(materials)) {
 		k.State = StateEnabled
 	}
 	return Put(ctx, tx, r.ring, k)

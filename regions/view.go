@@ -31,6 +31,7 @@ type view struct {
 	// (Unix milliseconds), 0 if none does.
 	imported    map[string]ImportedMaterial
 	firstExpiry int64
+	incomplete  bool // a key of origin EXTERNAL lacks some of its material
 	spec        keyspec.Spec
 	public      keypair.Public // of a key pair that has its material
 
@@ -223,7 +224,6 @@ func (r *Region) loadView(ctx context.Context, rd Reader, id string) (*view, err
 	if v.imported, err = r.importedOf(ctx, rd, v.key); err != nil {
 		return nil, err
 	}
-	v.firstExpiry = v.expires()
 	if mr := v.key.MultiRegion; mr != nil && mr.State != nil {
 		s := mr.State
 		if s.KeyID != id || s.Account != v.key.Account || s.Spec != v.key.Spec || s.Usage != v.key.Usage || s.Origin != v.key.Origin {
@@ -231,6 +231,11 @@ func (r *Region) loadView(ctx context.Context, rd Reader, id string) (*view, err
 		}
 		v.shared = s
 	}
+	if err := checkImported(v); err != nil {
+		return nil, err
+	}
+	v.firstExpiry = v.expires()
+	v.incomplete = v.key.Origin == OriginExternal && !v.key.isComplete(func(id string) bool { _, there := v.materials[id]; return there })
 	return v, nil
 }
 

@@ -69,6 +69,7 @@ func (j journey) run() {
 	j.across(key, primaryRegion, replicaRegion)
 	j.across(key, replicaRegion, primaryRegion)
 	j.apart(key)
+	j.imports()
 
 	for _, region := range []string{replicaRegion, primaryRegion} {
 		j.must(region, "ScheduleKeyDeletion", members{"KeyId": key, "PendingWindowInDays": 7})

@@ -6,7 +6,7 @@
 import * as kms from "@aws-sdk/client-kms";
 import { createInterface } from "node:readline";
 
-const blobs = new Set(["Plaintext", "CiphertextBlob"]);
+const blobs = new Set(["Plaintext", "CiphertextBlob", "ImportToken", "EncryptedKeyMaterial"]);
 const clients = new Map();
 
 function client(region) {

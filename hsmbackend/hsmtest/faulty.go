@@ -107,6 +107,12 @@ func (f *faulty) UnwrapOAEP(
 	})
 }
 
+func (f *faulty) ImportKey(
+	ctx context.Context, kt hsmbackend.KeyType, value []byte, attr hsmbackend.Attributes,
+) (hsmbackend.KeyRef, error) {
+	return inject(f, "ImportKey", func() (hsmbackend.KeyRef, error) { return f.Token.ImportKey(ctx, kt, value, attr) })
+}
+
 func (f *faulty) DeriveECDH(
 	ctx context.Context, private hsmbackend.KeyRef, peer []byte, kdf hsmbackend.KDF, info []byte, attr hsmbackend.Attributes,
 ) (hsmbackend.KeyRef, error) {

@@ -10,6 +10,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"math/big"
+	"slices"
 	"testing"
 
 	"antipode/hsmbackend"
@@ -161,20 +162,7 @@ func macsOfEveryHash(t *testing.T, tok hsmbackend.Token) {
 	ctx := t.Context()
 	kek := key(t, tok, hsmbackend.AES256, kekAttributes())
 	defer destroy(t, tok, kek)
-	for _, c := range []struct {
-		kt     hsmbackend.KeyType
-		mech   hsmbackend.Mechanism
-		hash   crypto.Hash
-		length int
-	}{
-		{hsmbackend.HMACSHA224, hsmbackend.MechHMACSHA224, crypto.SHA224, 28},
-		{hsmbackend.HMACSHA256, hsmbackend.MechHMACSHA256, crypto.SHA256, 32},
-		{hsmbackend.HMACSHA384, hsmbackend.MechHMACSHA384, crypto.SHA384, 48},
-		{hsmbackend.HMACSHA512, hsmbackend.MechHMACSHA512, crypto.SHA512, 64},
-	} {
-		if !tok.Capabilities().HasMechanism(c.mech) {
-			continue
-		}
+	for _, c := range macKinds(tok) {
 		attr := attributes("mac", hsmbackend.UsageSign, c.mech)
 		ref := key(t, tok, c.kt, extractable(attr))
 		tag := must(tok.Tag(ctx, ref))(t)
@@ -194,4 +182,22 @@ func macsOfEveryHash(t *testing.T, tok hsmbackend.Token) {
 		}
 		destroy(t, tok, known)
 	}
+}
+
+// macKind is a kind of HMAC key.
+type macKind struct {
+	kt     hsmbackend.KeyType
+	mech   hsmbackend.Mechanism
+	hash   crypto.Hash
+	length int
+}
+
+// macKinds are those that the token has.
+func macKinds(tok hsmbackend.Token) []macKind {
+	return slices.DeleteFunc([]macKind{
+		{hsmbackend.HMACSHA224, hsmbackend.MechHMACSHA224, crypto.SHA224, 28},
+		{hsmbackend.HMACSHA256, hsmbackend.MechHMACSHA256, crypto.SHA256, 32},
+		{hsmbackend.HMACSHA384, hsmbackend.MechHMACSHA384, crypto.SHA384, 48},
+		{hsmbackend.HMACSHA512, hsmbackend.MechHMACSHA512, crypto.SHA512, 64},
+	}, func(k macKind) bool { return !tok.Capabilities().HasMechanism(k.mech) })
 }

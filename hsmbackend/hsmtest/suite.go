@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"antipode/hsmbackend"
@@ -55,6 +56,7 @@ func common() []testCase {
 		{"wrap and unwrap", wraps},
 		{"wrap: what may not leave", wrapRefuses},
 		{"unwrap: known material", unwrapsKnown},
+		{"import", importsKeys},
 		{"unwrap: tampered", unwrapTampered},
 		{"OAEP", oaep},
 		{"ECDH", ecdhAgrees},
@@ -195,6 +197,16 @@ func describes(t *testing.T, tok hsmbackend.Token) {
 	}
 	if why := caps.NotApproved(); caps.Approved != (len(why) == 0) || !subset(why, caps.Remarks) {
 		t.Errorf("approved %v, because of %q, remarks %q", caps.Approved, why, caps.Remarks)
+	}
+	for hash, name := range map[hsmbackend.Mechanism]string{
+		hsmbackend.MechOAEPSHA1: "RSAES_OAEP_SHA_1", hsmbackend.MechOAEPSHA256: "RSAES_OAEP_SHA_256",
+	} {
+		said := slices.ContainsFunc(caps.Remarks, func(s string) bool {
+			return strings.Contains(s, name+" ") && strings.Contains(s, "in host memory") && strings.Contains(s, "key material passes")
+		})
+		if said != caps.OAEPOnHost(hash) {
+			t.Errorf("%s on the host %v, remarks %q", name, caps.OAEPOnHost(hash), caps.Remarks)
+		}
 	}
 	if caps.GCMOnHost() == caps.HasMechanism(hsmbackend.MechAESGCM) && caps.HasMechanism(hsmbackend.MechDeriveECB) {
 		t.Errorf("AES-GCM on the host %v, on the token %v", caps.GCMOnHost(), caps.HasMechanism(hsmbackend.MechAESGCM))

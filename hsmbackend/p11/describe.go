@@ -86,6 +86,9 @@ func (t *Token) examine(ctx context.Context) error {
 	if err := t.chooseEdDSA(ctx); err != nil {
 		return err
 	}
+	if err := t.tryImport(ctx); err != nil {
+		return err
+	}
 	t.remark()
 	return t.requireApproved()
 }
@@ -98,8 +101,12 @@ func (t *Token) remark() {
 	if !t.caps.GCMIVFromToken && !t.caps.GCMOnHost() {
 		t.caps.Remarks = append(t.caps.Remarks, "The IV of AES-GCM is the host's; a token in FIPS mode makes its own.")
 	}
-	if t.caps.OAEPOnHost(hsmbackend.MechOAEPSHA256) {
-		t.caps.Remarks = append(t.caps.Remarks, "RSAES_OAEP_SHA_256 is opened by raw RSA on the token; its padding is removed in host memory.")
+	for mech, name := range map[hsmbackend.Mechanism]string{hsmbackend.MechOAEPSHA256: "SHA_256", hsmbackend.MechOAEPSHA1: "SHA_1"} {
+		if t.caps.OAEPOnHost(mech) {
+			t.caps.Remarks = append(t.caps.Remarks, fmt.Sprintf("RSAES_OAEP_%s is opened by raw RSA on the token; its padding is "+
+				"removed in host memory, through which key material passes that is imported by RSAES_OAEP_%s, and the AES key over "+
+				"what is imported by RSA_AES_KEY_WRAP_%s.", name, name, name))
+		}
 	}
 	if t.caps.HasKeyType(hsmbackend.Ed25519) && !t.caps.HasMechanism(hsmbackend.MechEdDSAPH) {
 		t.caps.Remarks = append(t.caps.Remarks, "Ed25519ph is not used: the token lacks it, or signs something else.")

@@ -36,6 +36,26 @@ func (t *Token) ImportKey(
 	return ref, err
 }
 
+// tryImport finds out whether the token takes a secret key in the clear.
+func (t *Token) tryImport(ctx context.Context) error {
+	value, err := t.Random(ctx, 32)
+	if err != nil {
+		return err
+	}
+	key, err := t.ImportKey(ctx, hsmbackend.AES256, value, hsmbackend.Attributes{
+		Label: "antipode known answer", Usage: hsmbackend.UsageUnwrap, Mechanisms: []hsmbackend.Mechanism{hsmbackend.MechAESKWP},
+	})
+	if err != nil {
+		if away(err) {
+			return err
+		}
+		t.cfg.Log.Info().Str("op", "known answer").Err(err).Msg("the token takes no key in the clear")
+		return nil
+	}
+	t.caps.ImportsKeys = true
+	return t.Destroy(ctx, key)
+}
+
 // createObject is C_CreateObject with CKA_VALUE. miekg/pkcs11 would leave a copy of the value behind in C's memory; here
 // the module reads it where this function overwrites it afterwards.
 func (k *call) createObject(template []*pkcs11.Attribute, value []byte) (pkcs11.ObjectHandle, error) {

@@ -246,6 +246,7 @@ func TestSDKAnswers(t *testing.T) {
 	sdkCall(t, br, seen, "DescribeKey", b.DescribeKey, &kms.DescribeKeyInput{KeyId: id})
 	sdkCall(t, r, seen, "CancelKeyDeletion", c.CancelKeyDeletion, &kms.CancelKeyDeletionInput{KeyId: id})
 	sdkKeyPairs(t, r, seen, c)
+	sdkImports(t, r, seen, c, p.Clock.Now())
 	for _, op := range regions.Operations() {
 		if op.Built() && !seen[op.Name] && !neverSucceed[op.Name] {
 			t.Errorf("%s was not called", op.Name)

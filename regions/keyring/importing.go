@@ -49,7 +49,8 @@ func (r *Ring) CanImport(spec, algorithm string) error {
 	if err != nil {
 		return err
 	}
-	if !r.caps.HasKeyType(kt) || !r.caps.Wraps(kt) || !r.caps.DecryptsOAEP(hash) {
+	takes := r.caps.HasMechanism(hash) || r.caps.OAEPOnHost(hash) && r.caps.ImportsKeys
+	if !r.caps.HasKeyType(kt) || !r.caps.Wraps(kt) || !takes {
 		return fmt.Errorf("%w: %s to %s", hsmbackend.ErrUnsupported, algorithm, spec)
 	}
 	return nil

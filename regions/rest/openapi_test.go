@@ -137,9 +137,9 @@ func TestEveryPathAnswers(t *testing.T) {
 				t.Parallel()
 				key := f.CreateKey(t, false)
 				sealed, made := base64.StdEncoding.EncodeToString(f.Encrypt(t, key.KeyID, []byte("x"))), ""
-				if e.spec != "" {
+				if e.spec != "" || e.origin != "" {
 					key = regionstest.Must[regions.CreateKeyOutput](t, f.Fixture, "CreateKey", &regions.CreateKeyInput{
-						KeySpec: e.spec, KeyUsage: e.usage,
+						KeySpec: e.spec, KeyUsage: e.usage, Origin: e.origin,
 					}).KeyMetadata
 				}
 				if e.before != nil {
@@ -165,6 +165,7 @@ type example struct {
 	query, body string
 	refused     bool
 	spec, usage string // of the key, if it is not a symmetric one
+	origin      string // of the key, if it is not the token
 	// before makes what the call is about, if that is more than a key, and returns its name.
 	before func(testing.TB, *front, regions.KeyMetadata) string
 }
@@ -211,6 +212,7 @@ func examples() map[string]example {
 		"BatchDecrypt":      {body: `{"Items":[{"CiphertextBlob":"{sealed}"},{"CiphertextBlob":""}]}`},
 	}
 	pairExamples(out)
+	importExamples(out)
 	for _, name := range []string{"CreateCustomKeyStore", "UpdateCustomKeyStore", "DeleteCustomKeyStore", "ConnectCustomKeyStore", "DisconnectCustomKeyStore"} {
 		out[name] = example{refused: true, body: ""} // there are no custom key stores
 	}
