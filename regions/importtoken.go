@@ -14,7 +14,7 @@ import (
 const (
 	importTokenVersion = 1
 	importTokenLength  = 1 + 16 + 8 + 32
-	importTokenLabel   = "antipode/import-token/1"
+	importTokenLabel   = "antipode/import-token/1" //nolint:gosec // a label, no credential
 )
 
 // importTokenInput is what the token's MAC is over: a label, then account, key id and the token before its MAC, each
