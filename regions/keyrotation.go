@@ -103,10 +103,15 @@ func getKeyRotationStatus(ctx context.Context, r *Region, c *Call, in *KeyInput)
 	if err := r.admit(ctx, c, v); err != nil {
 		return nil, err
 	}
+	out := &GetKeyRotationStatusOutput{KeyID: v.key.KeyID}
+	// Of a key that has no rotation by its spec AWS answers that it is off: Terraform, which asks for the status of every key
+	// whose origin is AWS_KMS, manages such keys.
+	if v.key.Origin == OriginAWSKMS && v.key.Spec != SpecSymmetricDefault {
+		return out, nil
+	}
 	if err := r.checkRotates(c.op.Name, v.key); err != nil {
 		return nil, err
 	}
-	out := &GetKeyRotationStatusOutput{KeyID: v.key.KeyID}
 	if v.key.State == StatePendingDeletion || v.key.State == StatePendingReplicaDeletion {
 		return out, nil
 	}

@@ -313,3 +313,31 @@ func TestListKeyRotations(t *testing.T) {
 		wantError(t, "marker "+bad, err, "InvalidMarkerException", "Could not deserialize marker")
 	}
 }
+
+// Keys that have no rotation by their spec: it is off, wherever it is asked, and can't be turned on.
+func TestNoRotationBySpec(t *testing.T) {
+	t.Parallel()
+	f := regionstest.Open(t, "us-east-2")
+	for spec, usage := range map[string]string{"HMAC_256": "GENERATE_VERIFY_MAC", "ECC_NIST_P256": "SIGN_VERIFY"} {
+		key := createSpec(t, f, spec, usage, true)
+		for _, do := range []string{"", "DisableKey", "ScheduleKeyDeletion"} {
+			switch do {
+			case "DisableKey":
+				regionstest.Must[struct{}](t, f, do, &regions.KeyInput{KeyID: key.KeyID})
+			case "ScheduleKeyDeletion":
+				regionstest.Must[regions.ScheduleKeyDeletionOutput](t, f, do, &regions.ScheduleKeyDeletionInput{KeyID: key.KeyID})
+			default:
+				for op, in := range map[string]any{
+					"EnableKeyRotation": &regions.EnableKeyRotationInput{KeyID: key.KeyID}, "DisableKeyRotation": &regions.KeyInput{KeyID: key.KeyID},
+					"RotateKeyOnDemand": &regions.KeyInput{KeyID: key.KeyID},
+				} {
+					_, err := regionstest.Do(t.Context(), f.Region, f.Admin, op, in)
+					wantError(t, op, err, "UnsupportedOperationException", key.Arn+" key spec is "+spec+" which is not valid for "+op+".")
+				}
+			}
+			if got := status(t, f, key.KeyID); got != (regions.GetKeyRotationStatusOutput{KeyID: key.KeyID}) {
+				t.Errorf("%s after %q: %+v", spec, do, got)
+			}
+		}
+	}
+}
