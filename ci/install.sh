@@ -108,6 +108,7 @@ have make || need+=(make)
 if [ "$what" = test ]; then
 	have jq || need+=(jq)
 	have curl || need+=(curl)
+	have openssl || need+=(openssl)
 	[ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import boto3' 2>/dev/null || need+=(python3-boto3)
 	# A Node.js that is there without npm is Debian's own; other builds carry npm with them.
 	have node || need+=(nodejs)

@@ -1,6 +1,7 @@
 """Makes AWS KMS calls with boto3, as the lines on stdin ask.
 
-A line is {"region", "operation", "input"}; the answer is one line, {"output"} or {"error": {"class", "message", "status"}}.
+A line is {"region", "operation", "input"}; the answer is one line, {"output"}, {"error": {"class", "message", "status"}},
+or {"unknown"} for an operation that this boto3 does not know.
 Blobs are base64 in both directions. The class is that of the exception that boto3 raised, so an error that its model
 does not know shows as ClientError.
 """
@@ -26,6 +27,8 @@ def client(region):
 
 def call(region, operation, members):
     kms = client(region)
+    if operation not in kms.meta.service_model.operation_names:
+        return {"unknown": True}
     shapes = kms.meta.service_model.operation_model(operation).input_shape.members
     for name, value in members.items():
         if shapes[name].type_name == "blob":

@@ -31,7 +31,11 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.Class + ": " + r.Message }
 
-// client makes one call. It returns a *refusal if the service refused, another error if the client broke.
+// errUnknown is the error of a client that is older than the operation.
+var errUnknown = errors.New("the client does not know the operation")
+
+// client makes one call. It returns a *refusal if the service refused, errUnknown if the client can't ask for it, another
+// error if the client broke.
 type client interface {
 	call(ctx context.Context, region, operation string, in members) (members, error)
 }
@@ -87,7 +91,7 @@ func (c *cli) call(ctx context.Context, region, operation string, in members) (m
 				return nil, err
 			}
 			args = append(args, flag, "fileb://"+path)
-		case map[string]string, map[string]any, []string:
+		case map[string]string, map[string]any, []string, []map[string]string:
 			encoded, err := json.Marshal(v)
 			if err != nil {
 				return nil, err
@@ -104,6 +108,9 @@ func (c *cli) call(ctx context.Context, region, operation string, in members) (m
 	out, err := cmd.Output()
 	if found := cliError.FindStringSubmatch(stderr.String()); found != nil {
 		return nil, &refusal{Class: found[1], Message: found[2]}
+	}
+	if strings.Contains(stderr.String(), "argument operation: Invalid choice") {
+		return nil, errUnknown
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, &stderr)
@@ -123,13 +130,13 @@ type driver struct {
 }
 
 // newDriver starts a driver; it ends with the test, when its stdin closes, and must exit 0.
-func newDriver(t *testing.T, program string, args ...string) client {
+func newDriver(t *testing.T, program string, args ...string) *driver {
 	t.Helper()
 	return newDriverIn(t, dev.environment(t), program, args...)
 }
 
 // newDriverIn is newDriver with another environment.
-func newDriverIn(t *testing.T, env []string, program string, args ...string) client {
+func newDriverIn(t *testing.T, env []string, program string, args ...string) *driver {
 	t.Helper()
 	// The test's own context ends before its clean-up, which is where the driver is let go.
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, args...)
@@ -157,27 +164,36 @@ func newDriverIn(t *testing.T, env []string, program string, args ...string) cli
 }
 
 func (d *driver) call(_ context.Context, region, operation string, in members) (members, error) {
-	line, err := json.Marshal(members{"region": region, "operation": operation, "input": in})
-	if err != nil {
-		return nil, err
-	}
-	if _, err := d.in.Write(append(line, '\n')); err != nil {
-		return nil, fmt.Errorf("ask the driver: %w\n%s", err, d.err)
-	}
-	if !d.out.Scan() {
-		return nil, fmt.Errorf("the driver gave no answer: %w\n%s", errors.Join(io.ErrUnexpectedEOF, d.out.Err()), d.err)
-	}
 	var answer struct {
-		Output members  `json:"output"`
-		Error  *refusal `json:"error"`
+		Output  members  `json:"output"`
+		Error   *refusal `json:"error"`
+		Unknown bool     `json:"unknown"`
 	}
-	if err := json.Unmarshal(d.out.Bytes(), &answer); err != nil {
+	if err := d.ask(members{"region": region, "operation": operation, "input": in}, &answer); err != nil {
 		return nil, err
+	}
+	if answer.Unknown {
+		return nil, errUnknown
 	}
 	if answer.Error != nil {
 		return nil, answer.Error
 	}
 	return answer.Output, nil
+}
+
+// ask writes one line and reads the answer.
+func (d *driver) ask(request, answer any) error {
+	line, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	if _, err := d.in.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("ask the driver: %w\n%s", err, d.err)
+	}
+	if !d.out.Scan() {
+		return fmt.Errorf("the driver gave no answer: %w\n%s", errors.Join(io.ErrUnexpectedEOF, d.out.Err()), d.err)
+	}
+	return json.Unmarshal(d.out.Bytes(), answer)
 }
 
 // goSDK is aws-sdk-go-v2. Its inputs and outputs have the API's names and so go through JSON as they are.
@@ -199,6 +215,9 @@ func (g goSDK) call(ctx context.Context, region, operation string, in members) (
 		return nil, err
 	}
 	method := reflect.ValueOf(kms.NewFromConfig(cfg, func(o *kms.Options) { o.BaseEndpoint = &g.endpoint })).MethodByName(operation)
+	if !method.IsValid() {
+		return nil, errUnknown
+	}
 	input := reflect.New(method.Type().In(1).Elem())
 	if err := through(in, input.Interface()); err != nil {
 		return nil, err

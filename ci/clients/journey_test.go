@@ -18,7 +18,17 @@ import (
 // TestClients takes each client through one journey.
 func TestClients(t *testing.T) {
 	t.Parallel()
-	for name, open := range map[string]func(*testing.T) client{
+	for name, open := range everyClient() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			journey{t, open(t)}.run()
+		})
+	}
+}
+
+// everyClient returns what opens each client, by its name.
+func everyClient() map[string]func(*testing.T) client {
+	return map[string]func(*testing.T) client{
 		"aws-cli": newCLI,
 		"boto3": func(t *testing.T) client {
 			python := installed(t, "/usr/bin/python3")
@@ -28,19 +38,19 @@ func TestClients(t *testing.T) {
 			return newDriver(t, python, "boto3_driver.py")
 		},
 		"aws-sdk-js": func(t *testing.T) client {
-			node := installed(t, "node")
-			if _, err := os.Stat("node_modules/@aws-sdk/client-kms"); err != nil {
-				t.Fatalf("@aws-sdk/client-kms is missing; run 'make install-tools': %v", err)
-			}
-			return newDriver(t, node, "js_driver.mjs")
+			return newDriver(t, nodeWith(t, "@aws-sdk/client-kms"), "js_driver.mjs")
 		},
 		"aws-sdk-go": newGoSDK,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			journey{t, open(t)}.run()
-		})
 	}
+}
+
+// nodeWith returns the path of Node.js, and fails the test unless it and the package are there.
+func nodeWith(t *testing.T, npm string) string {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join("node_modules", npm)); err != nil {
+		t.Fatalf("%s is missing; run 'make install-tools': %v", npm, err)
+	}
+	return installed(t, "node")
 }
 
 // journey is a test with the client it is about.

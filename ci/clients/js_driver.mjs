@@ -1,12 +1,14 @@
 // Makes AWS KMS calls with @aws-sdk/client-kms, as the lines on stdin ask.
 //
-// A line is {region, operation, input}; the answer is one line, {output} or {error: {class, message, status}}. Blobs are
-// base64 in both directions. The class is that of the exception object, so an error that the SDK's model does not know
+// A line is {region, operation, input}; the answer is one line, {output}, {error: {class, message, status}}, or {unknown} for
+// an operation that this SDK does not know. Blobs are base64 in both directions. The class is that of the exception object, so an error that the SDK's model does not know
 // shows as KMSServiceException.
 import * as kms from "@aws-sdk/client-kms";
 import { createInterface } from "node:readline";
 
-const blobs = new Set(["Plaintext", "CiphertextBlob", "ImportToken", "EncryptedKeyMaterial"]);
+const blobs = new Set([
+  "Plaintext", "CiphertextBlob", "Message", "Signature", "Mac", "PublicKey", "ImportToken", "EncryptedKeyMaterial",
+]);
 const clients = new Map();
 
 function client(region) {
@@ -18,7 +20,9 @@ function client(region) {
 
 async function call({ region, operation, input }) {
   const members = Object.entries(input).map(([name, value]) => [name, blobs.has(name) ? Buffer.from(value, "base64") : value]);
-  const command = new kms[`${operation}Command`](Object.fromEntries(members));
+  const Command = kms[`${operation}Command`];
+  if (Command === undefined) return { unknown: true };
+  const command = new Command(Object.fromEntries(members));
   try {
     const { $metadata, ...output } = await client(region).send(command);
     return { output };
