@@ -144,10 +144,13 @@ if [ "$what" = test ]; then
 	[ "$(node_major)" -ge 18 ] || die "Node.js $(node --version) is too old for the AWS SDK for JavaScript; install 18 or later"
 	lock=ci/clients/package-lock.json
 	if [ ! ci/clients/node_modules/.package-lock.json -nt "$lock" ]; then
-		say "installing the AWS SDK for JavaScript (npm ci)"
+		say "installing the AWS SDK and the AWS Encryption SDK for JavaScript (npm ci)"
 		(cd ci/clients && npm ci --no-audit --no-fund --loglevel=error >/dev/null)
 		touch ci/clients/node_modules/.package-lock.json
 	fi
+fi
+if [ "$what" = test ]; then
+	ci/tools.sh sops >/dev/null
 fi
 if [ "$what" = lint ]; then
 	ci/tools.sh golangci-lint >/dev/null

@@ -6,6 +6,7 @@ import (
 
 	"antipode/regions/arn"
 	"antipode/regions/awstime"
+	"antipode/regions/keyspec"
 )
 
 // AliasInput is the request of CreateAlias and UpdateAlias.
@@ -85,6 +86,9 @@ func (r *Region) pointAlias(ctx context.Context, c *Call, in *AliasInput, check 
 			if existing.KeyID == a.KeyID {
 				return Put(ctx, tx, r.ring, a)
 			}
+			if err := r.checkSameKind(ctx, tx, *existing, k); err != nil {
+				return err
+			}
 		}
 		others, err := List[Alias](ctx, tx, r.ring, Query{Kind: KindAlias, Account: a.Account, Ref: a.KeyID})
 		if err != nil {
@@ -95,6 +99,22 @@ func (r *Region) pointAlias(ctx context.Context, c *Call, in *AliasInput, check 
 		}
 		return Put(ctx, tx, r.ring, a)
 	})
+}
+
+// checkSameKind refuses to let an alias go to a key of another type (symmetric, asymmetric, HMAC) or usage than it has:
+// who encrypts by a name should not find that it signs.
+func (r *Region) checkSameKind(ctx context.Context, tx Tx, a Alias, to Key) error {
+	from, err := Get[Key](ctx, tx, r.ring, RecordKey{Kind: KindKey, Account: a.Account, ID: a.KeyID})
+	if err != nil {
+		return err
+	}
+	was, _ := keyspec.Lookup(from.Spec)
+	will, _ := keyspec.Lookup(to.Spec)
+	if from.Usage != to.Usage || was.Pair() != will.Pair() {
+		return Errorf(CodeValidation, "Alias %s can't be updated: %s and %s are not of the same type and key usage.",
+			a.Name, r.KeyARN(a.Account, a.KeyID), r.KeyARN(to.Account, to.KeyID))
+	}
+	return nil
 }
 
 // admitAlias admits an operation on an alias and the key v: the caller needs permission on both, and on the key that the

@@ -179,6 +179,38 @@ func TestAliases(t *testing.T) {
 	wantError(t, "alias of a key to be deleted", err, "KMSInvalidStateException", key.Arn+" is pending deletion.")
 }
 
+// An alias does not move to a key of another type or usage; it can be deleted and made again.
+func TestAliasStaysOfItsKind(t *testing.T) {
+	t.Parallel()
+	f := regionstest.Open(t, "us-east-2")
+	keys := map[string]regions.KeyMetadata{"symmetric": f.CreateKey(t, false)}
+	for name, k := range map[string][2]string{
+		"MAC": {"HMAC_256", "GENERATE_VERIFY_MAC"}, "signing": {"ECC_NIST_P256", "SIGN_VERIFY"}, "agreeing": {"ECC_NIST_P256", "KEY_AGREEMENT"},
+		"another curve": {"ECC_NIST_P384", "SIGN_VERIFY"}, "RSA, opening": {"RSA_2048", "ENCRYPT_DECRYPT"},
+	} {
+		keys[name] = createSpec(t, f, k[0], k[1], false)
+	}
+	for from, a := range keys {
+		regionstest.Must[struct{}](t, f, "CreateAlias", &regions.AliasInput{AliasName: "alias/a", TargetKeyID: a.KeyID})
+		for to, b := range keys {
+			if from == to || from == "another curve" {
+				continue
+			}
+			_, err := regionstest.Call[struct{}](t, f, "UpdateAlias", &regions.AliasInput{AliasName: "alias/a", TargetKeyID: b.KeyID})
+			if from == "signing" && to == "another curve" {
+				if err != nil {
+					t.Error(err)
+				}
+				regionstest.Must[struct{}](t, f, "UpdateAlias", &regions.AliasInput{AliasName: "alias/a", TargetKeyID: a.KeyID})
+				continue
+			}
+			wantError(t, from+" to "+to, err, "ValidationException",
+				"Alias alias/a can't be updated: "+a.Arn+" and "+b.Arn+" are not of the same type and key usage.")
+		}
+		regionstest.Must[struct{}](t, f, "DeleteAlias", &regions.DeleteAliasInput{AliasName: "alias/a"})
+	}
+}
+
 // A deletion is scheduled for a day, shown, and cancelled.
 func TestScheduleAndCancel(t *testing.T) {
 	t.Parallel()

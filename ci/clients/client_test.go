@@ -160,6 +160,7 @@ func newDriverIn(t *testing.T, env []string, program string, args ...string) *dr
 		}
 	})
 	d.in, d.out = stdin, bufio.NewScanner(stdout)
+	d.out.Buffer(nil, 1<<20)
 	return d
 }
 

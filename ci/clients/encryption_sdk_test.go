@@ -79,7 +79,7 @@ func TestEncryptionSDK(t *testing.T) {
 		opens("discovery in the other Region", message, envelope{Discovery: []string{regionOf(to)}, Account: account})
 		opens("discovery in both", message, envelope{Discovery: []string{regionOf(to), regionOf(from)}, Account: account})
 		refused("a keyring that knows no multi-Region keys", message, envelope{Plain: []string{to}}, "unencryptedDataKey has not been set")
-		refused("discovery in another account", message, envelope{Discovery: []string{regionOf(to)}, Account: "999988887777"}, "unencryptedDataKey has not been set")
+		refused("discovery in another account", message, envelope{Discovery: []string{regionOf(to)}, Account: "999988887777"}, "No EDKs supplied")
 	}
 
 	// A message for two keys: either opens it, each in its Region. A single-Region key opens in its own only.
@@ -88,7 +88,7 @@ func TestEncryptionSDK(t *testing.T) {
 	opens("its second key, in the other Region", both, envelope{Strict: []string{here}})
 	alone := seal(envelope{Strict: []string{single}})
 	opens("a single-Region key", alone, envelope{Discovery: []string{primaryRegion}, Account: account})
-	refused("a single-Region key in another Region", alone, envelope{Discovery: []string{replicaRegion}, Account: account}, "unencryptedDataKey has not been set")
+	refused("a single-Region key in another Region", alone, envelope{Discovery: []string{replicaRegion}, Account: account}, "No EDKs supplied")
 
 	// What the SDK passes on is the Region's own error.
 	message := seal(envelope{Strict: []string{here}})
