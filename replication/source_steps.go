@@ -89,14 +89,21 @@ func (n *Node) commitMember(ctx context.Context, e SourceExchange, m2 []byte) (S
 		return err
 	})
 	var refused *regions.Error
-	if errors.As(err, &refused) && !e.resumed() {
+	switch {
+	case errors.Is(err, errHeld):
+		return n.confirm(ctx, e, e.ID)
+	case errors.Is(err, errNotMember):
+		return n.fail(ctx, e, regions.CodeAlreadyExists, err.Error())
+	case errors.As(err, &refused) && !e.resumed():
 		return n.fail(ctx, e, refused.Code, refused.Message)
-	}
-	if err != nil {
+	case err != nil:
 		return e, err
 	}
 	return saved, nil
 }
+
+// errHeld says that an exchange has ended well, which a restored store does not know: its destination is a member by it.
+var errHeld = errors.New("the destination is a member by this exchange")
 
 // checkIncarnation: a new replica is of its exchange, one that is supplied of the state that was offered.
 func checkIncarnation(e SourceExchange, o *wire.Offer, a *wire.Accept) error {
@@ -116,7 +123,8 @@ func checkIncarnation(e SourceExchange, o *wire.Offer, a *wire.Accept) error {
 }
 
 // addMember adds the destination as a member that is being created, or gives the one that an earlier exchange of the
-// same intent has made this exchange's incarnation.
+// same intent has made this exchange's incarnation. For an exchange of a store that was restored it returns errHeld, or
+// errNotMember if the destination has become a member by another exchange since.
 func addMember(s *keyset.State, e SourceExchange) error {
 	m := keyset.Member{Region: e.Order.Region, Incarnation: e.ID, Status: keyset.Creating}
 	for i, have := range s.Members {
@@ -125,6 +133,12 @@ func addMember(s *keyset.State, e SourceExchange) error {
 		case have.Status == keyset.Creating && e.resumed() && have.Incarnation == e.Resumes:
 			s.Members[i] = m
 			return nil
+		case have.Incarnation == e.ID && have.Status == keyset.Active:
+			return errHeld
+		case have.Incarnation == e.ID:
+			return nil
+		case e.resumed() && have.Incarnation != e.Resumes:
+			return fmt.Errorf("%w: the key is in %s by another exchange", errNotMember, m.Region)
 		default:
 			return regions.Errorf(regions.CodeAlreadyExists, "The key %s already exists in %s.", s.KeyID, m.Region)
 		}
