@@ -110,7 +110,7 @@ func rowsOf(t *testing.T, path string) (out []string) {
 // try makes a call that must be denied: the caller is told so, nothing happens, and one event says who was denied what.
 func (k *authKit) denied(t *testing.T, what, op string, caller regions.Caller, in any) {
 	t.Helper()
-	rows, records, orders := rowsOf(t, k.StorePath), len(k.Records(t)), len(k.orders.orders)
+	rows, records, orders := rowsOf(t, k.StorePath), len(k.Records(t)), len(k.orders.orders)+len(k.orders.moves)
 	out, err := regionstest.Do(t.Context(), k.Region, caller, op, in)
 	if code := codeOf(err); code != regions.CodeAccessDenied || out != nil {
 		t.Errorf("%s %s: %q, %+v", op, what, code, out)
@@ -119,7 +119,7 @@ func (k *authKit) denied(t *testing.T, what, op string, caller regions.Caller, i
 	if !slices.Equal(rows, rowsOf(t, k.StorePath)) {
 		t.Errorf("%s %s: the store has changed", op, what)
 	}
-	if len(k.orders.orders) != orders {
+	if len(k.orders.orders)+len(k.orders.moves) != orders {
 		t.Errorf("%s %s: another Region was asked", op, what)
 	}
 	after := k.Records(t)[records:]

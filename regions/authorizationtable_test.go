@@ -122,6 +122,9 @@ var attempts = map[string]attempt{
 		d := "d"
 		return &regions.UpdateKeyDescriptionInput{KeyID: t.key.Arn, Description: &d}
 	}},
+	"UpdatePrimaryRegion": {needs: onKey("UpdatePrimaryRegion"), in: func(t target) any {
+		return &regions.UpdatePrimaryRegionInput{KeyID: t.key.Arn, PrimaryRegion: "eu-west-1"}
+	}, fails: regions.CodeNotFound}, // what the other Region decides is in replication's tests
 
 	// On a key of another usage: policies are asked first.
 	"DeriveSharedSecret": {needs: onKey("DeriveSharedSecret"), in: func(t target) any {

@@ -193,6 +193,7 @@ func recordsOfKey(account, keyID string) []Query {
 		{Kind: KindImportPair, Account: account, ID: keyID},
 		{Kind: KindSourceEx, Account: account, ID: keyID},
 		{Kind: KindStanding, Account: account, ID: keyID},
+		{Kind: KindHandOver, Account: account, ID: keyID},
 		{Kind: KindAlias, Account: account, Ref: keyID},
 		{Kind: KindDestEx, Ref: keyID}, // those that have ended
 	}

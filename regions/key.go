@@ -52,6 +52,9 @@ const (
 	KindTombstone RecordKind = "tombstone"
 	KindGrant     RecordKind = "grant"
 	KindStanding  RecordKind = "member-standing"
+
+	KindHandOver   RecordKind = "hand-over"
+	KindSuccession RecordKind = "succession"
 )
 
 // Tag is a key's tag.
@@ -95,6 +98,9 @@ type MultiRegion struct {
 	// Fence is Since of the last recovery before which nothing of the present term was signed here; see
 	// [Region.ChangeShared].
 	Fence int64 `cbor:"6,keyasint"`
+	// HandingTo is the Region that this one, the primary until now, hands the key over to; "" if none. While it is set
+	// this Region changes nothing that is shared, and the key is Updating.
+	HandingTo string `cbor:"7,keyasint,omitempty"`
 }
 
 // RecordKey implements [Body].

@@ -81,6 +81,7 @@ var keyStates = map[string]stateRow{
 	"ReplicateKey":                        {ok, disabled, pendingDeletion, pendingImport, unavailable, creating, updating},
 	"ScheduleKeyDeletion":                 {ok, ok, pendingDeletion, ok, ok, ok, updating},
 	"UpdateAlias":                         rowTag,
+	"UpdatePrimaryRegion":                 {ok, disabled, pendingDeletion, pendingImport, unavailable, creating, ok},
 	"DisableKeyRotation":                  rowRotation,
 	"EnableKeyRotation":                   rowRotation,
 	"GetKeyRotationStatus":                {noRotation, noRotation, noRotation, originExternal, noRotation, noRotation, noRotation},

@@ -48,6 +48,8 @@ var ErrNotPrimary = errors.New("this Region is not the key's primary")
 //
 // The first change after a recovery also raises the term: a certificate by which this Region follows itself. Whatever
 // numbers it had given out before its store was rolled back are of the term before, so none is used twice.
+//
+// A key that is being handed over to another Region is not changed: that is an [*Error] which says that it is updating.
 func (r *Region) ChangeShared(ctx context.Context, tx Tx, account, keyID string, change func(k *Key, s *keyset.State) error) (Key, error) {
 	if r.Recovering() {
 		return Key{}, ErrRecovering
@@ -84,6 +86,20 @@ func (r *Region) RaiseTerm(ctx context.Context, account, keyID string) error {
 }
 
 func (r *Region) changeShared(ctx context.Context, tx Tx, account, keyID string, change func(k *Key, s *keyset.State) error) (Key, error) {
+	return r.changeSharedAs(ctx, tx, account, keyID, acting, change)
+}
+
+// actingAs is by what right a Region changes what is shared.
+type actingAs uint8
+
+const (
+	acting   actingAs = iota // as the primary that it is
+	tookBack                 // as one whose hand-over was refused for good, and which is the primary again by a new term
+)
+
+func (r *Region) changeSharedAs(ctx context.Context, tx Tx, account, keyID string, as actingAs,
+	change func(k *Key, s *keyset.State) error,
+) (Key, error) {
 	k, err := Get[Key](ctx, tx, r.ring, Key{Account: account, KeyID: keyID}.RecordKey())
 	if err != nil {
 		return k, err
@@ -94,7 +110,13 @@ func (r *Region) changeShared(ctx context.Context, tx Tx, account, keyID string,
 	next := *k.MultiRegion.State
 	next.Members, next.Materials = slices.Clone(next.Members), slices.Clone(next.Materials)
 	mr := *k.MultiRegion
-	if mr.Fence < r.Recovery().Since {
+	switch {
+	case as == tookBack:
+		k.State, mr.HandingTo = StateEnabled, ""
+	case mr.HandingTo != "":
+		return k, updatingError(r.KeyARN(account, keyID))
+	}
+	if as == tookBack || mr.Fence < r.Recovery().Since {
 		if err := r.raiseTerm(ctx, &mr, &next); err != nil {
 			return k, err
 		}
@@ -121,8 +143,7 @@ func (r *Region) raiseTerm(ctx context.Context, mr *MultiRegion, s *keyset.State
 	if len(mr.Certificates) == 0 || len(mr.Certificates) >= keyset.MaxChain {
 		return fmt.Errorf("raise the term of %s: %d certificates", s.KeyID, len(mr.Certificates))
 	}
-	to := s.Epoch
-	to.Term++
+	to := nextTerm(s.Epoch)
 	certificate, err := keyset.SignCertificate(ctx, r.ring.RSK(), keyset.Certificate{
 		Account: s.Account, KeyID: s.KeyID, From: s.Epoch, To: to, PreviousPrimary: r.cfg.Name, Primary: r.cfg.Name,
 		Previous: s.Certificate[:], RosterVersion: r.Roster().Version, IssuedAt: r.Now().UnixMilli(),

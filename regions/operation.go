@@ -155,6 +155,7 @@ var table = sync.OnceValue(func() []Operation {
 		row("UpdateAlias", ClassManage, updateAlias),
 		keyStoreOperation("UpdateCustomKeyStore"),
 		row("UpdateKeyDescription", ClassManage, updateKeyDescription),
+		row("UpdatePrimaryRegion", ClassManage, updatePrimaryRegion),
 		row("Verify", ClassData, verify),
 		row("VerifyMac", ClassData, verifyMac),
 	}
@@ -172,5 +173,5 @@ var table = sync.OnceValue(func() []Operation {
 
 // notBuilt are the operations of the AWS KMS model that this version answers with UnsupportedOperationException.
 var notBuilt = []string{
-	"GetKeyLastUsage", "UpdatePrimaryRegion",
+	"GetKeyLastUsage",
 }

@@ -40,6 +40,21 @@ func (r *Region) mayReplicate(c *Call, v *view, region string, tags []Tag) error
 	return nil
 }
 
+// mayMovePrimary asks the caller's own policies, those of his session with them, whether they leave it to the key's
+// policy in the other Region that he makes that key the primary. What that says is for the other Region alone.
+func (r *Region) mayMovePrimary(c *Call, v *view, region string) error {
+	there := &Call{op: c.op, caller: c.caller, request: r.newRequest(&c.caller)}
+	req := &there.request
+	req.Action, req.Resource, req.ResourceAccount = c.op.Action, r.placeIn(region, v.key.Account).Key(v.key.KeyID), v.key.Account
+	a := &req.Context
+	a.KeySpec, a.KeyUsage, a.KeyOrigin, a.MultiRegion = v.key.Spec, v.key.Usage, v.key.Origin, policy.True
+	a.MultiRegionKeyType, a.PrimaryRegion, a.RequestedRegion = keyTypeReplica, region, region
+	if d := policy.DecideElsewhere(req); !d.Allowed {
+		return denied(there, req.Action, req.Resource, v.key.Account, d)
+	}
+	return nil
+}
+
 // named is a call that another Region makes for a principal of its own, decided by what this Region knows of him. It
 // returns nil for whom this Region does not know. The other Region speaks for him over TLS, as an AWS service does.
 func (r *Region) named(ctx context.Context, operation, principal, account string) (*Call, error) {

@@ -88,6 +88,10 @@ type Replicator interface {
 	Replicate(ctx context.Context, order ReplicaOrder) error
 	// CanReach reports whether keys of the account may be replicated to the Region: it is in the roster.
 	CanReach(ctx context.Context, region, account string) error
+	// HandOver makes another Region the primary of a key whose primary this one is. It returns nil when that is so, or, if
+	// the other Region does not answer in time, when this one has stopped to act as the primary and the rest will be
+	// done in the background. It returns an [*Error] if either Region refuses; then this one is the primary.
+	HandOver(ctx context.Context, order PrimaryOrder) error
 }
 
 // ReplicaOrder is a ReplicateKey request that this Region has admitted.
@@ -265,8 +269,10 @@ var (
 	ErrToken    = errors.New("its token does not answer")
 )
 
-func (r *Region) place(account string) arn.Place {
-	return arn.Place{Partition: r.cfg.Partition, Region: r.cfg.Name, Account: account}
+func (r *Region) place(account string) arn.Place { return r.placeIn(r.cfg.Name, account) }
+
+func (r *Region) placeIn(region, account string) arn.Place {
+	return arn.Place{Partition: r.cfg.Partition, Region: region, Account: account}
 }
 
 // KeyARN returns the ARN of a key in this Region.

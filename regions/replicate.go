@@ -6,7 +6,6 @@ import (
 
 	"antipode/regions/awstime"
 	"antipode/regions/policy"
-	"antipode/regions/roster"
 )
 
 // ReplicateKeyInput is the request of ReplicateKey.
@@ -30,14 +29,8 @@ func (in *ReplicateKeyInput) validate() error {
 	if err := validateKeyID(in.KeyID, "keyId"); err != nil {
 		return err
 	}
-	if in.ReplicaRegion == "" {
-		return missing("replicaRegion")
-	}
-	if err := checkLength(in.ReplicaRegion, "replicaRegion", len(in.ReplicaRegion), 1, 32); err != nil {
+	if err := validateRegion(in.ReplicaRegion, "replicaRegion"); err != nil {
 		return err
-	}
-	if !roster.ValidRegion(in.ReplicaRegion) {
-		return invalid(in.ReplicaRegion, "replicaRegion", "Member must satisfy regular expression pattern: ^([a-z]+-){2,3}\\d+$")
 	}
 	if err := validateDescription(in.Description); err != nil {
 		return err

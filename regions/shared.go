@@ -196,6 +196,12 @@ func (r *Region) adopt(st *Standing, s Shared) (left bool) {
 	if left && k.State != StatePendingDeletion {
 		k.State, k.DeletionDate, k.PendingDays = StateDisabled, 0, 0
 	}
+	if mr.HandingTo != "" { // this is what it waited for, or the operators' decision
+		mr.HandingTo = ""
+		if k.State == StateUpdating {
+			k.State = StateEnabled
+		}
+	}
 	sent := st.Sent
 	mr.State, mr.Signed, mr.Certificates = &sent, s.Signed, s.Chain
 	if slices.Contains(st.Held, sent.Current()) {

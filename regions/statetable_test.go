@@ -2,19 +2,28 @@ package regions_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
 	"antipode/regions"
+	"antipode/regions/keyset"
 	"antipode/regions/policy"
 	"antipode/regions/regionstest"
 )
 
 // replicator stands for the other Regions: it takes every order and makes nothing.
-type replicator struct{ orders []regions.ReplicaOrder }
+type replicator struct {
+	orders []regions.ReplicaOrder
+	moves  []regions.PrimaryOrder
+}
 
 func (r *replicator) Replicate(_ context.Context, o regions.ReplicaOrder) error {
 	r.orders = append(r.orders, o)
+	return nil
+}
+func (r *replicator) HandOver(_ context.Context, o regions.PrimaryOrder) error {
+	r.moves = append(r.moves, o)
 	return nil
 }
 func (*replicator) CanReach(context.Context, string, string) error { return nil }
@@ -69,6 +78,7 @@ EnableKeyRotation                       ok 1  3  3  6  ok 14 ok
 GetKeyRotationStatus                    ok ok ok ok 6  ok ok ok
 ListKeyRotations                        ok ok ok ok ok ok ok ok
 RotateKeyOnDemand                       ok 1  3  3  5  11 14 15
+UpdatePrimaryRegion                     ok 1  3  3  5  11 14 ok
 `
 
 // notes are AWS's texts, after the key's ARN.
@@ -151,6 +161,11 @@ func TestStateTable(t *testing.T) {
 	for _, op := range []string{"DisableKeyRotation", "GetKeyRotationStatus", "RotateKeyOnDemand"} {
 		inputs[op] = func() any { return &regions.KeyInput{KeyID: key.KeyID} }
 	}
+	others["UpdatePrimaryRegion"] = f.CreateKey(t, true)
+	f.PutKey(t, others["UpdatePrimaryRegion"].KeyID, withReplica("eu-west-1"))
+	inputs["UpdatePrimaryRegion"] = func() any {
+		return &regions.UpdatePrimaryRegionInput{KeyID: others["UpdatePrimaryRegion"].KeyID, PrimaryRegion: "eu-west-1"}
+	}
 	inputs["GenerateDataKeyWithoutPlaintext"] = inputs["GenerateDataKey"]
 	for op, row := range table {
 		if len(row) != len(tableStates) {
@@ -199,6 +214,15 @@ func TestStateTable(t *testing.T) {
 	resetAliases(t, f, map[string]string{"alias/idle": idle.KeyID})
 	f.PutKey(t, idle.KeyID, func(k *regions.Key) { k.State = regions.StatePendingDeletion })
 	regionstest.Must[struct{}](t, f, "UpdateAlias", &regions.AliasInput{AliasName: "alias/idle", TargetKeyID: key.KeyID})
+}
+
+// withReplica adds a member to a key's shared state.
+func withReplica(region string) func(*regions.Key) {
+	return func(k *regions.Key) {
+		s := k.MultiRegion.State
+		s.Members = append(s.Members, keyset.Member{Region: region, Incarnation: [16]byte{1}, Status: keyset.Active})
+		slices.SortFunc(s.Members, func(a, b keyset.Member) int { return strings.Compare(a.Region, b.Region) })
+	}
 }
 
 // keyPairInputs adds the inputs of operations on keys of other specs, and returns those keys by operation.

@@ -88,3 +88,24 @@ func (r *Region) checkGraves(ctx context.Context, rd Reader, s keyset.State) err
 	}
 	return nil
 }
+
+// NeverTook returns nil if this Region has deleted its replica of a key before it could have become the primary by the
+// last certificate of the chain, which it therefore never will.
+func (r *Region) NeverTook(ctx context.Context, account, keyID string, chain [][]byte) error {
+	to, err := keyset.VerifyChain(chain, nil, r.Roster())
+	if err != nil {
+		return err
+	}
+	return r.cfg.Store.View(ctx, func(rd Reader) error {
+		graves, err := List[Tombstone](ctx, rd, r.ring, Query{Kind: KindTombstone, Account: account, ID: keyID})
+		if err != nil {
+			return err
+		}
+		for _, t := range graves {
+			if t.Epoch.Compare(to.Epoch) >= 0 {
+				return fmt.Errorf("%w: %s at %v", ErrBuried, keyID, t.Epoch)
+			}
+		}
+		return nil
+	})
+}

@@ -93,13 +93,38 @@ func (n *Node) tell(ctx context.Context, t regions.Tombstone) error {
 			}
 		case *wire.Refusal:
 			if err = m.Answers(t.Gone, route); err == nil {
-				return fmt.Errorf("%w: %s answers %s: %s", errLater, t.Primary, m.Code, m.Message)
+				return n.redirect(ctx, t, m)
 			}
 		default:
 			err = fmt.Errorf("%w: %s is no answer", wire.ErrMismatch, m.Type())
 		}
 	}
 	return fmt.Errorf("%w: answer of %s: %w", errLater, t.Primary, n.refuseUnsigned(ctx, t.Primary, err))
+}
+
+// redirect finds out from a refusal which Region is the primary now, and lets that one be told next. Without a certified
+// state newer than the one that was held at last it is tried again where it was.
+func (n *Node) redirect(ctx context.Context, t regions.Tombstone, m *wire.Refusal) error {
+	later := fmt.Errorf("%w: %s answers %s: %s", errLater, t.Primary, m.Code, m.Message)
+	if len(m.State) == 0 {
+		return later
+	}
+	ro := n.region.Roster()
+	head, err := keyset.VerifyChain(m.Chain, nil, ro)
+	if err != nil {
+		return fmt.Errorf("%w: %w", later, err)
+	}
+	s, err := keyset.OpenState(m.State, head, ro)
+	if err != nil {
+		return fmt.Errorf("%w: %w", later, err)
+	}
+	if s.Account != t.Account || s.KeyID != t.KeyID || s.Epoch.Compare(t.Epoch) <= 0 || s.Primary == t.Primary || s.Primary == n.region.Name() {
+		return fmt.Errorf("%w: the state of %s at %v tells of no other primary", later, s.KeyID, s.Epoch)
+	}
+	n.log.Info().Str("key", t.KeyID).Str("peer", t.Primary).Str("primary", s.Primary).Msg("the key has another primary, which is told of the deletion")
+	return n.changeGrave(ctx, t, func(t *regions.Tombstone) {
+		t.Primary, t.Gone, t.Attempts, t.Due = s.Primary, nil, 0, max(n.region.Now().UnixMilli(), 1)
+	})
 }
 
 // told ends the telling. The acknowledgement is on record before; a repeat after a crash is recorded again.
@@ -165,7 +190,13 @@ func (n *Node) handleGone(ctx context.Context, data []byte, g *wire.Gone) ([]byt
 		if err := n.region.Audit().Service(ctx, n.refusalEvent(g.From, g.Account, g.KeyID, "", refusal)); err != nil {
 			return nil, err
 		}
-		return n.refuse(ctx, data, g.Route, refusal, false)
+		r := &wire.Refusal{
+			Route: g.Answer(n.region.Roster().Version), Refuses: wire.Hash(data), Code: refusal.Code, Message: cut(refusal.Message, 1024),
+		}
+		if refusal.Code == wire.CodeNotPrimary {
+			n.showState(ctx, g.Account, g.KeyID, r)
+		}
+		return wire.Sign(ctx, n.region.Ring().RSK(), r)
 	}
 	return nil, err
 }
@@ -182,6 +213,9 @@ func (n *Node) checkGone(ctx context.Context, rd regions.Reader, g *wire.Gone) e
 	}
 	if k.MultiRegion == nil || k.MultiRegion.State == nil || k.MultiRegion.State.Primary != n.region.Name() {
 		return regions.Errorf(wire.CodeNotPrimary, "%s is not the primary of %s", n.region.Name(), g.KeyID)
+	}
+	if to := k.MultiRegion.HandingTo; to != "" {
+		return regions.Errorf(regions.CodeInvalidState, "%s is being handed over to %s", g.KeyID, to) // who is the primary is told later
 	}
 	s := k.MultiRegion.State
 	if m, member := s.Member(g.From); !member || m.Incarnation != g.Incarnation {

@@ -123,6 +123,11 @@ func (n *Node) Handle(ctx context.Context, from string, data []byte) ([]byte, er
 			return nil, regions.ErrRecovering
 		}
 		return n.handleSync(ctx, data, m)
+	case *wire.HandOver:
+		if n.region.Recovering() {
+			return nil, regions.ErrRecovering
+		}
+		return n.handleHandOver(ctx, data, m)
 	case *wire.Want:
 		return n.handleWant(ctx, data, m)
 	case *wire.Know:

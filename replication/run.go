@@ -37,7 +37,7 @@ func (n *Node) Tick(ctx context.Context) error {
 	return errors.Join(n.step(ctx), n.sendAll(ctx))
 }
 
-// step goes on with exchanges. Peers are served side by side, so that one that does not answer holds
+// step goes on with exchanges, changes of primaries, and what the primaries of deleted replicas are to be told. Peers are served side by side, so that one that does not answer holds
 // up no other; of one peer's exchanges, oldest first, those after one that could not go on wait for the next step.
 func (n *Node) step(ctx context.Context) error {
 	errs := []error{n.dropOverdue(ctx), n.requests.sweep()}
@@ -73,8 +73,13 @@ func (n *Node) step(ctx context.Context) error {
 	for _, list := range byPeer {
 		beside(func() error { return n.driveAll(ctx, list) })
 	}
+	moving, err := n.handOvers(ctx)
+	errs = append(errs, err)
 	if n.region.Recovering() {
-		unsaid = nil // what it says of its keys is old
+		unsaid, moving = nil, nil // what it says of its keys is old
+	}
+	for _, list := range moving {
+		beside(func() error { return n.handOverAll(ctx, list) })
 	}
 	for _, list := range unsaid {
 		beside(func() error { return n.tellAll(ctx, list) })

@@ -58,6 +58,28 @@ func DecideIdentity(r *Request) Decision {
 	return Decision{Allowed: true, Reason: ByIdentityPolicy}
 }
 
+// DecideElsewhere answers whether the principal's own policies leave the decision about a key of his own account in another
+// Region to that key's policy, which is not known here: no policy of his denies it, and in a session one of its
+// policies allows it.
+func DecideElsewhere(r *Request) Decision {
+	ev := evaluator{request: r}
+	if !ev.begin() {
+		return Decision{Reason: NoRequest}
+	}
+	identity, session := ev.documents(r.Identity), ev.documents(r.Session)
+	switch {
+	case identity.denied:
+		return Decision{Reason: DeniedByIdentityPolicy}
+	case session.denied:
+		return Decision{Reason: DeniedBySessionPolicy}
+	case ev.caller.Account != r.ResourceAccount:
+		return Decision{Reason: OtherAccount}
+	case len(r.Session) > 0 && session.allowed == notConcerned:
+		return Decision{Reason: NoSessionPolicy}
+	}
+	return Decision{Allowed: true, Reason: ByKeyPolicy}
+}
+
 // begin checks that the request says who wants what.
 func (ev *evaluator) begin() bool {
 	r := ev.request

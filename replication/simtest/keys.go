@@ -23,6 +23,12 @@ func (r *Region) Replicate(ctx context.Context, keyID, to string) error {
 	return err
 }
 
+// UpdatePrimary asks for another Region to be the primary of a key of this Region.
+func (r *Region) UpdatePrimary(ctx context.Context, keyID, to string) error {
+	_, err := r.Do(ctx, "UpdatePrimaryRegion", &regions.UpdatePrimaryRegionInput{KeyID: keyID, PrimaryRegion: to})
+	return err
+}
+
 // Describe is DescribeKey.
 func (r *Region) Describe(ctx context.Context, keyID string) (regions.KeyMetadata, error) {
 	out, err := r.Do(ctx, "DescribeKey", &regions.DescribeKeyInput{KeyID: keyID})

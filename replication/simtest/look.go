@@ -104,6 +104,19 @@ func (r *Region) standings(ctx context.Context, q regions.Query) (out []regions.
 	return out
 }
 
+// HandOvers returns the changes of a primary that this Region has begun and that have not ended.
+func (r *Region) HandOvers(ctx context.Context) (out []regions.HandOver) {
+	r.world.t.Helper()
+	err := r.Region.Store().View(ctx, func(rd regions.Reader) (err error) {
+		out, err = regions.List[regions.HandOver](ctx, rd, r.Region.Ring(), regions.Query{Kind: regions.KindHandOver})
+		return err
+	})
+	if err != nil {
+		r.world.t.Fatalf("read the store of %s: %v", r.Name, err)
+	}
+	return out
+}
+
 // Graves returns the tombstones that the Region has of a key, in order of incarnation.
 func (r *Region) Graves(ctx context.Context, keyID string) []regions.Tombstone {
 	r.world.t.Helper()

@@ -109,7 +109,7 @@ func (w *World) Settle(ctx context.Context) {
 
 func (w *World) working(ctx context.Context) bool {
 	for _, r := range w.order {
-		if r.OpenExchanges(ctx) > 0 || len(r.Unsaid(ctx)) > 0 || len(r.Unsent(ctx)) > 0 || r.Region.Recovering() {
+		if r.OpenExchanges(ctx) > 0 || len(r.Unsaid(ctx)) > 0 || len(r.Unsent(ctx)) > 0 || len(r.HandOvers(ctx)) > 0 || r.Region.Recovering() {
 			return true
 		}
 	}

@@ -102,6 +102,10 @@ type Refusal struct {
 	// Final says that a new exchange for the same purpose would be refused too, so the source gives its intent up.
 	// Otherwise it tries again.
 	Final bool `cbor:"8,keyasint"`
+	// State and Chain, in the refusals [CodeNotPrimary] and [CodeStaleState], are the newest that the refusing Region holds
+	// of the key, so that the sender learns what it does not know. Both are absent otherwise, and may be then.
+	State []byte   `cbor:"9,keyasint,omitempty"`
+	Chain [][]byte `cbor:"10,keyasint,omitempty"`
 }
 
 // Type returns [TypeRefusal].
@@ -121,7 +125,13 @@ func (r *Refusal) validate() error {
 	if r.Final && (r.Code == CodeExchangeLost || r.Code == CodeBusy || r.Code == CodeExchangeEnded || r.Code == CodeNotPrimary) {
 		return fmt.Errorf("%w: %s is never final", ErrMalformed, r.Code)
 	}
-	return nil
+	if len(r.State) == 0 && len(r.Chain) == 0 {
+		return nil
+	}
+	if r.Code != CodeNotPrimary && r.Code != CodeStaleState {
+		return fmt.Errorf("%w: a state in the refusal %s", ErrMalformed, r.Code)
+	}
+	return validateShared(r.State, r.Chain)
 }
 
 // Answers returns [ErrMismatch] unless r refuses this message, data as it was sent with this route.

@@ -11,6 +11,7 @@
 //	Sync "antipode/sync"      <->  SyncAck   "antipode/sync-ack"     the shared state of a key
 //	Want "antipode/want"      <->  WantAck   "antipode/want-ack"     asks for an exchange that brings material
 //	Gone "antipode/gone"      <->  GoneAck   "antipode/gone-ack"     a replica was deleted
+//	HandOver "antipode/hand-over" <-> HandOverAck "antipode/hand-over-ack"   the addressee becomes the primary
 //	Know "antipode/know"      <->  Known     "antipode/known"        what a Region knows, page by page
 //
 // Invariants:
@@ -51,6 +52,9 @@ const (
 	TypeKnown    = "antipode/known"
 	TypeGone     = "antipode/gone"
 	TypeGoneAck  = "antipode/gone-ack"
+
+	TypeHandOver    = "antipode/hand-over"
+	TypeHandOverAck = "antipode/hand-over-ack"
 )
 
 // MaxSize is the largest message in bytes.
@@ -105,7 +109,7 @@ func (r Route) validate() error {
 }
 
 // Message is one of [*Offer], [*Accept], [*Transfer], [*Receipt], [*Refusal], [*Sync], [*SyncAck], [*Want], [*WantAck],
-// [*Know], [*Known], [*Gone], [*GoneAck], [*IdentityRequest] and [*IdentityExport].
+// [*Know], [*Known], [*Gone], [*GoneAck], [*HandOver], [*HandOverAck], [*IdentityRequest] and [*IdentityExport].
 type Message interface {
 	// Type returns the COSE type.
 	Type() string
@@ -225,6 +229,10 @@ func blank(typ string) (Message, error) {
 		return &Gone{}, nil
 	case TypeGoneAck:
 		return &GoneAck{}, nil
+	case TypeHandOver:
+		return &HandOver{}, nil
+	case TypeHandOverAck:
+		return &HandOverAck{}, nil
 	case TypeIdentityRequest:
 		return &IdentityRequest{}, nil
 	case TypeIdentityExport:
