@@ -164,6 +164,10 @@ func TestErrors(t *testing.T) {
 		{"ReplicateKey", &regions.ReplicateKeyInput{KeyID: key.KeyID}, "ValidationException", null("replicaRegion")},
 		{"ReplicateKey", &regions.ReplicateKeyInput{KeyID: key.KeyID, ReplicaRegion: "us-east-2"}, "AlreadyExistsException", "*"},
 		{"ReplicateKey", &regions.ReplicateKeyInput{KeyID: key.KeyID, ReplicaRegion: "eu-west-1"}, "UnsupportedOperationException", "Region us-east-2 does not replicate keys."},
+		{"UpdatePrimaryRegion", &regions.UpdatePrimaryRegionInput{KeyID: other.KeyID, PrimaryRegion: "eu-west-1"}, "UnsupportedOperationException", other.Arn + " is not a multi-region primary key."},
+		{"UpdatePrimaryRegion", &regions.UpdatePrimaryRegionInput{KeyID: key.KeyID}, "ValidationException", null("primaryRegion")},
+		{"UpdatePrimaryRegion", &regions.UpdatePrimaryRegionInput{KeyID: key.KeyID, PrimaryRegion: "us-east-2"}, "UnsupportedOperationException", key.Arn + " is the primary key already."},
+		{"UpdatePrimaryRegion", &regions.UpdatePrimaryRegionInput{KeyID: key.KeyID, PrimaryRegion: "eu-west-1"}, "NotFoundException", "Key '" + strings.Replace(key.Arn, "us-east-2", "eu-west-1", 1) + "' does not exist"},
 	} {
 		before := f.Audit.Head().Seq
 		_, err := regionstest.Do(t.Context(), f.Region, f.Admin, c.op, c.in)
@@ -235,6 +239,7 @@ func TestDenied(t *testing.T) {
 		{"CreateAlias", "CreateAlias", &regions.AliasInput{AliasName: "alias/b", TargetKeyID: key.Arn}, false},
 		{"UpdateAlias", "UpdateAlias", &regions.AliasInput{AliasName: "alias/a", TargetKeyID: key.Arn}, false},
 		{"ReplicateKey", "ReplicateKey", &regions.ReplicateKeyInput{KeyID: key.Arn, ReplicaRegion: "eu-west-1"}, false},
+		{"UpdatePrimaryRegion", "UpdatePrimaryRegion", &regions.UpdatePrimaryRegionInput{KeyID: key.Arn, PrimaryRegion: "eu-west-1"}, false},
 	} {
 		resource := key.Arn
 		if c.account {

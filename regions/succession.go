@@ -15,29 +15,36 @@ import (
 // old primary, From; Chain ends in the certificate that names this Region, or is as it was before in a dry run.
 type Succession struct {
 	Shared
-	ID        [16]byte
-	Principal string // ARN of who asked for it
-	DryRun    bool
+	DryRun bool
 }
 
-// SuccessionAnswer is the record, in the Region that a hand-over was sent to, of the answer. It stays for ever: what was
-// refused for good must not be accepted later, nor the other way round, also when the key is no more.
+// SuccessionAnswer is the record, in the Region that a hand-over was sent to, of the answer. There is one for each
+// certificate, and it stays for ever: what was refused for good must not be accepted later, in whatever message, nor the
+// other way round, also when the key is no more.
 type SuccessionAnswer struct {
-	ID      [16]byte `cbor:"1,keyasint"`
-	From    string   `cbor:"2,keyasint"`
-	Account string   `cbor:"3,keyasint"`
-	KeyID   string   `cbor:"4,keyasint"`
-	Asked   []byte   `cbor:"5,keyasint"` // SHA-384 of the message
-	Answer  []byte   `cbor:"6,keyasint"` // as it was signed
+	Certificate []byte `cbor:"1,keyasint"` // keyset.Hash of the one that names this Region
+	From        string `cbor:"2,keyasint"`
+	Account     string `cbor:"3,keyasint"`
+	KeyID       string `cbor:"4,keyasint"`
+	Asked       []byte `cbor:"5,keyasint"` // SHA-384 of the message
+	Answer      []byte `cbor:"6,keyasint"` // as it was signed
 }
 
 // RecordKey implements [Body].
 func (a SuccessionAnswer) RecordKey() RecordKey {
-	return RecordKey{Kind: KindSuccession, Account: a.Account, ID: a.KeyID, Sub: hex.EncodeToString(a.ID[:])}
+	return RecordKey{Kind: KindSuccession, Account: a.Account, ID: a.KeyID, Sub: hex.EncodeToString(a.Certificate)}
 }
 
 // RecordIndex implements [Body].
 func (a SuccessionAnswer) RecordIndex() (string, int64) { return "", 0 }
+
+// KeepAnswer keeps, inside a transaction, the one answer to a certificate. It returns [ErrMoved] if there is another one.
+func (r *Region) KeepAnswer(ctx context.Context, tx Tx, a SuccessionAnswer) error {
+	if _, err := tx.Get(ctx, a.RecordKey()); !isNoRecord(err) {
+		return errors.Join(ErrMoved, err)
+	}
+	return Put(ctx, tx, r.ring, a)
+}
 
 // What a succession is refused for, beside what a shared state is.
 var (

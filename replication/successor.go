@@ -20,7 +20,7 @@ func (n *Node) handleHandOver(ctx context.Context, data []byte, h *wire.HandOver
 	}
 	s := regions.Succession{
 		Shared: regions.Shared{Account: h.Account, KeyID: h.KeyID, From: h.From, Signed: h.State, Chain: h.Chain},
-		ID:     h.ExchangeID, Principal: h.Principal, DryRun: h.DryRun,
+		DryRun: h.DryRun,
 	}
 	why, final, err := n.checkHandOver(ctx, h, s)
 	switch {
@@ -38,9 +38,10 @@ func (n *Node) handleHandOver(ctx context.Context, data []byte, h *wire.HandOver
 	return n.succeed(ctx, data, h, s)
 }
 
-// answered returns the answer that the message, or another one of its id, was given before; nil if there was none.
+// answered returns the answer that the message was given before. Another message with a certificate that was refused is
+// refused too. It returns nil if there was no answer.
 func (n *Node) answered(ctx context.Context, data []byte, h *wire.HandOver) ([]byte, error) {
-	a := regions.SuccessionAnswer{ID: h.ExchangeID, Account: h.Account, KeyID: h.KeyID}
+	a := answerTo(data, h, nil)
 	err := n.region.Store().View(ctx, func(rd regions.Reader) (err error) {
 		a, err = regions.Get[regions.SuccessionAnswer](ctx, rd, n.region.Ring(), a.RecordKey())
 		return err
@@ -51,10 +52,17 @@ func (n *Node) answered(ctx context.Context, data []byte, h *wire.HandOver) ([]b
 	if err != nil {
 		return nil, err
 	}
-	if hash := wire.Hash(data); string(hash[:]) != string(a.Asked) {
-		return n.refuse(ctx, data, h.Route, regions.Errorf("ExchangeReused", "another hand-over had this id"), false)
+	if hash := wire.Hash(data); string(hash[:]) == string(a.Asked) {
+		return a.Answer, nil
 	}
-	return a.Answer, nil
+	m, err := wire.Parse(a.Answer)
+	if err != nil {
+		return nil, err
+	}
+	if before, refused := m.(*wire.Refusal); refused {
+		return n.refuse(ctx, data, h.Route, regions.Errorf(before.Code, "%s", before.Message), true)
+	}
+	return n.acknowledge(ctx, data, h)
 }
 
 // checkHandOver decides about a hand-over. A refusal is final if this Region's key or the principal is what stands
@@ -95,8 +103,8 @@ func (n *Node) handOverRefusal(ctx context.Context, h *wire.HandOver, err error)
 	return why, false, err
 }
 
-// acknowledge answers a hand-over that was accepted, and whose answer is not kept because the store was restored since:
-// with what is held now.
+// acknowledge answers a hand-over that was accepted with what is held now: one whose answer is not kept, because the store
+// was restored since, or another message with the same certificate.
 func (n *Node) acknowledge(ctx context.Context, data []byte, h *wire.HandOver) ([]byte, error) {
 	k, _, err := n.holding(ctx, h.Account, h.KeyID)
 	if err != nil {
@@ -124,7 +132,7 @@ func (n *Node) succeed(ctx context.Context, data []byte, h *wire.HandOver, s reg
 			if err != nil {
 				return err
 			}
-			return regions.Put(ctx, tx, n.region.Ring(), answerTo(data, h, answer))
+			return n.region.KeepAnswer(ctx, tx, answerTo(data, h, answer))
 		})
 	})
 	if err != nil {
@@ -136,8 +144,9 @@ func (n *Node) succeed(ctx context.Context, data []byte, h *wire.HandOver, s reg
 
 func answerTo(data []byte, h *wire.HandOver, answer []byte) regions.SuccessionAnswer {
 	hash := wire.Hash(data)
+	certificate := keyset.Hash(h.Chain[len(h.Chain)-1])
 	return regions.SuccessionAnswer{
-		ID: h.ExchangeID, From: h.From, Account: h.Account, KeyID: h.KeyID, Asked: hash[:], Answer: answer,
+		Certificate: certificate[:], From: h.From, Account: h.Account, KeyID: h.KeyID, Asked: hash[:], Answer: answer,
 	}
 }
 
@@ -180,7 +189,7 @@ func (n *Node) refuseHandOver(ctx context.Context, data []byte, h *wire.HandOver
 	err = n.region.Audited(ctx, e, func(e *audit.Event) error {
 		e.ErrorCode, e.ErrorMessage = why.Code, cut(why.Message, 1024)
 		return n.region.Update(ctx, func(tx regions.Tx) error {
-			return regions.Put(ctx, tx, n.region.Ring(), answerTo(data, h, answer))
+			return n.region.KeepAnswer(ctx, tx, answerTo(data, h, answer))
 		})
 	})
 	if err != nil {

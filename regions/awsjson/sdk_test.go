@@ -232,6 +232,12 @@ func TestSDKAnswers(t *testing.T) {
 		t.Errorf("%+v", out)
 	}
 	sdkRotation(t, r, seen, c)
+	sdkCall(t, r, seen, "UpdatePrimaryRegion", c.UpdatePrimaryRegion, &kms.UpdatePrimaryRegionInput{KeyId: id, PrimaryRegion: aws.String(away)})
+	if m := sdkCall(t, r, seen, "DescribeKey", c.DescribeKey, &kms.DescribeKeyInput{KeyId: id}).KeyMetadata; m.KeyState != types.KeyStateEnabled ||
+		m.MultiRegionConfiguration.MultiRegionKeyType != types.MultiRegionKeyTypeReplica || *m.MultiRegionConfiguration.PrimaryKey.Region != away {
+		t.Errorf("%+v", m)
+	}
+	sdkCall(t, br, seen, "UpdatePrimaryRegion", b.UpdatePrimaryRegion, &kms.UpdatePrimaryRegionInput{KeyId: id, PrimaryRegion: aws.String(home)})
 	sdkCall(t, r, seen, "DisableKey", c.DisableKey, &kms.DisableKeyInput{KeyId: id})
 	sdkCall(t, r, seen, "EnableKey", c.EnableKey, &kms.EnableKeyInput{KeyId: id})
 	waits := sdkCall(t, r, seen, "ScheduleKeyDeletion", c.ScheduleKeyDeletion, &kms.ScheduleKeyDeletionInput{KeyId: id, PendingWindowInDays: aws.Int32(8)})

@@ -201,8 +201,9 @@ func examples() map[string]example {
 		"EnableKey": {}, "DisableKey": {}, "Encrypt": {body: `{"Plaintext":"eA==","EncryptionContext":{"a":"b"}}`},
 		"Decrypt": {body: sealed}, "DecryptAny": {body: sealed}, "ReEncrypt": {body: `{"CiphertextBlob":"{sealed}","DestinationKeyId":"{KeyId}"}`},
 		"GenerateDataKey": {body: spec}, "GenerateDataKeyWithoutPlaintext": {body: spec}, "GenerateRandom": {body: `{"NumberOfBytes":8}`},
-		"ReplicateKey": {body: `{"ReplicaRegion":"us-west-1"}`, refused: true}, // this front has one Region; ci/clients replicates
-		"CreateGrant":  {body: newGrant}, "RevokeGrant": {before: grant}, "RetireGrant": {before: grant, body: `{"KeyId":"{ARN}","GrantId":"{GrantId}"}`},
+		"ReplicateKey":        {body: `{"ReplicaRegion":"us-west-1"}`, refused: true}, // this front has one Region; ci/clients replicates
+		"UpdatePrimaryRegion": {body: `{"PrimaryRegion":"us-west-1"}`, refused: true},
+		"CreateGrant":         {body: newGrant}, "RevokeGrant": {before: grant}, "RetireGrant": {before: grant, body: `{"KeyId":"{ARN}","GrantId":"{GrantId}"}`},
 		"ListGrants": {}, "ListRetirableGrants": {query: "?RetiringPrincipal=arn:aws:iam::" + regionstest.Account + ":user/administrator"},
 		"DescribeCustomKeyStores": {}, "GetKeyRotationStatus": {}, "ListKeyRotations": {}, "DisableKeyRotation": {}, "RotateKeyOnDemand": {},
 		"EnableKeyRotation": {body: `{"RotationPeriodInDays":90}`},

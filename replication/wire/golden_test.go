@@ -206,6 +206,9 @@ func writeMissing(t *testing.T) {
 	write("identity-request.txt", "ok", west, x.sign(t, x.east, q.ids), "")
 	write("identity-export.txt", "ok", east, x.sign(t, x.west, q.page), "")
 	write("gone-ack.txt", "ok", west, x.sign(t, x.east, q.goneAck), "")
+	write("hand-over.txt", "ok", west, q.handOverData, "")
+	write("hand-over-ack.txt", "ok", east, x.sign(t, x.west, q.handOverAck), "")
+	write("not-primary.txt", "ok", west, x.sign(t, x.east, q.notPrimary), "")
 	write("m1-third-signer.txt", "misrouted", west, x.sign(t, newRegion(t, euro), x.offer), "")
 }
 
@@ -244,7 +247,7 @@ func FuzzPayload(f *testing.F) {
 	q := newQuestions(f)
 	types := []wire.Message{
 		x.offer, x.accept, x.transfer, x.receipt, x.refusal, q.supply, q.sync, q.syncAck, q.want, q.wantAck, q.know, q.known,
-		q.gone, q.goneAck, q.ids, q.page,
+		q.gone, q.goneAck, q.ids, q.page, q.handOver, q.handOverAck, q.notPrimary,
 	}
 	for i, m := range types {
 		payload, err := canon.Marshal(m)

@@ -24,11 +24,15 @@ type questions struct {
 	known   *wire.Known
 	gone    *wire.Gone
 	goneAck *wire.GoneAck
+	// A hand-over, its answer, and a refusal that shows what the sender does not know.
+	handOver    *wire.HandOver
+	handOverAck *wire.HandOverAck
+	notPrimary  *wire.Refusal
 	// The request for identities, and a page that answers it.
 	ids  *wire.IdentityRequest
 	page *wire.IdentityExport
 
-	syncData, wantData, knowData, goneData []byte
+	syncData, wantData, knowData, goneData, handOverData []byte
 }
 
 func newQuestions(t testing.TB) *questions {
@@ -78,6 +82,20 @@ func newQuestions(t testing.TB) *questions {
 		q.goneData = x.sign(t, x.west, q.gone)
 	}
 	q.goneAck = &wire.GoneAck{Route: back.Answer(3), Gone: wire.Hash(q.goneData)}
+	q.handOver = &wire.HandOver{
+		Route: route, Account: x.offer.Account, KeyID: keyID, Principal: "arn:aws:iam::111122223333:user/admin",
+		RequestID: "01234567-89ab-cdef-0123-456789abcdef", State: x.transfer.State,
+		Chain: append(slices.Clone(x.transfer.Chain), []byte("certificate")),
+	}
+	q.handOverData = question(t, x, "hand-over.txt", q.handOver)
+	q.handOverAck = &wire.HandOverAck{
+		Route: route.Answer(4), HandOver: wire.Hash(q.handOverData), State: []byte("next state"),
+		Chain: append(slices.Clone(q.handOver.Chain), []byte("the next one")),
+	}
+	q.notPrimary = &wire.Refusal{
+		Route: back.Answer(3), Refuses: wire.Hash(q.goneData), Code: wire.CodeNotPrimary, Message: "not the primary",
+		State: x.transfer.State, Chain: x.transfer.Chain,
+	}
 	return q
 }
 
@@ -95,7 +113,8 @@ func (q *questions) all() map[string]wire.Message {
 	return map[string]wire.Message{
 		"supply-m1.txt": q.supply, "sync.txt": q.sync, "sync-ack.txt": q.syncAck, "want.txt": q.want,
 		"want-ack.txt": q.wantAck, "know.txt": q.know, "known.txt": q.known, "gone.txt": q.gone, "gone-ack.txt": q.goneAck,
-		"identity-request.txt": q.ids, "identity-export.txt": q.page,
+		"identity-request.txt": q.ids, "identity-export.txt": q.page, "hand-over.txt": q.handOver,
+		"hand-over-ack.txt": q.handOverAck, "not-primary.txt": q.notPrimary,
 	}
 }
 
@@ -121,6 +140,8 @@ func TestQuestions(t *testing.T) {
 	for name, err := range map[string]error{
 		"sync": q.syncAck.Answers(q.syncData, q.sync), "want": q.wantAck.Answers(q.wantData, q.want),
 		"know": q.known.Answers(q.knowData, q.know), "gone": q.goneAck.Answers(q.goneData, q.gone.Route),
+		"hand-over":       q.handOverAck.Answers(q.handOverData, q.handOver),
+		"refusal of gone": q.notPrimary.Answers(q.goneData, q.gone.Route),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -190,7 +211,26 @@ func TestQuestionContents(t *testing.T) {
 		"gone: no epoch":              func(q *questions) wire.Message { q.gone.Epoch.Term = 0; return q.gone },
 		"gone: no sequence":           func(q *questions) wire.Message { q.gone.Sequence = 0; return q.gone },
 		"gone-ack: no exchange":       func(q *questions) wire.Message { q.goneAck.ExchangeID = [16]byte{}; return q.goneAck },
-		"known: large receipt":        func(q *questions) wire.Message { q.known.Keys[0].Receipt = long; return q.known },
+		"hand-over: account":          func(q *questions) wire.Message { q.handOver.Account = "1"; return q.handOver },
+		"hand-over: key id":           func(q *questions) wire.Message { q.handOver.KeyID = "1"; return q.handOver },
+		"hand-over: nobody":           func(q *questions) wire.Message { q.handOver.Principal = ""; return q.handOver },
+		"hand-over: long principal": func(q *questions) wire.Message {
+			q.handOver.Principal = "arn:" + string(long[:2048])
+			return q.handOver
+		},
+		"hand-over: long request id":  func(q *questions) wire.Message { q.handOver.RequestID = strings.Repeat("1", 65); return q.handOver },
+		"hand-over: no state":         func(q *questions) wire.Message { q.handOver.State = nil; return q.handOver },
+		"hand-over: no chain":         func(q *questions) wire.Message { q.handOver.Chain = nil; return q.handOver },
+		"hand-over: no certificate":   func(q *questions) wire.Message { q.handOver.Chain = q.handOver.Chain[:1]; return q.handOver },
+		"hand-over-ack: state alone":  func(q *questions) wire.Message { q.handOverAck.Chain = nil; return q.handOverAck },
+		"hand-over-ack: chain alone":  func(q *questions) wire.Message { q.handOverAck.State = nil; return q.handOverAck },
+		"refusal: state alone":        func(q *questions) wire.Message { q.notPrimary.Chain = nil; return q.notPrimary },
+		"refusal: final, not primary": func(q *questions) wire.Message { q.notPrimary.Final = true; return q.notPrimary },
+		"refusal: a state out of place": func(q *questions) wire.Message {
+			q.notPrimary.Code = wire.CodeBusy
+			return q.notPrimary
+		},
+		"known: large receipt": func(q *questions) wire.Message { q.known.Keys[0].Receipt = long; return q.known },
 	} {
 		m := change(newQuestions(t))
 		by := x.east
@@ -235,6 +275,27 @@ func TestQuestionAnswersMustFit(t *testing.T) {
 		"gone: another incarnation": func(q *questions) error {
 			q.goneAck.ExchangeID[0]++
 			return q.goneAck.Answers(q.goneData, q.gone.Route)
+		},
+		"hand-over: another": func(q *questions) error { return q.handOverAck.Answers(q.wantData, q.handOver) },
+		"hand-over: another Region": func(q *questions) error {
+			q.handOverAck.From = euro
+			return q.handOverAck.Answers(q.handOverData, q.handOver)
+		},
+		"hand-over: no state": func(q *questions) error {
+			q.handOverAck.State, q.handOverAck.Chain = nil, nil
+			return q.handOverAck.Answers(q.handOverData, q.handOver)
+		},
+		"hand-over: a dry run with a state": func(q *questions) error {
+			q.handOver.DryRun = true
+			return q.handOverAck.Answers(q.handOverData, q.handOver)
+		},
+		"hand-over: shorter chain": func(q *questions) error {
+			q.handOverAck.Chain = q.handOverAck.Chain[:1]
+			return q.handOverAck.Answers(q.handOverData, q.handOver)
+		},
+		"hand-over: another certificate": func(q *questions) error {
+			q.handOverAck.Chain[1] = []byte("another one")
+			return q.handOverAck.Answers(q.handOverData, q.handOver)
 		},
 		"know: unasked states": func(q *questions) error { q.know.States = false; return q.known.Answers(q.knowData, q.know) },
 	} {
