@@ -24,7 +24,7 @@ func TestCrashPoints(t *testing.T) {
 			})
 		}
 		for name, lane := range map[string]func(*testing.T, *ledger){
-			"exchange": crashExchanges, "commands": crashCommands, "recovery": crashRecovery, "keys": crashKeys,
+			"exchange": crashExchanges, "commands": crashCommands, "hand-overs": crashHandOvers, "recovery": crashRecovery, "keys": crashKeys,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -46,9 +46,14 @@ func openExchanges(t *testing.T, p *pair) (n int) {
 	t.Helper()
 	for _, name := range []string{home, away} {
 		view(t, filepath.Join(p.dir, name, "data", "store.db"), func(rd regions.Reader) error {
-			due, err := rd.List(t.Context(), regions.Query{Kind: regions.KindSourceEx, DueBy: 1<<62 - 1})
-			n += len(due)
-			return err
+			for _, kind := range []regions.RecordKind{regions.KindSourceEx, regions.KindHandOver} {
+				due, err := rd.List(t.Context(), regions.Query{Kind: kind, DueBy: 1<<62 - 1})
+				if err != nil {
+					return err
+				}
+				n += len(due)
+			}
+			return nil
 		})
 	}
 	return n
@@ -115,6 +120,13 @@ func tokenKeys(t *testing.T, path, point string) (n int) {
 		due, err := rd.List(t.Context(), regions.Query{Kind: regions.KindSourceEx, DueBy: 1<<62 - 1})
 		if len(due) > 0 {
 			t.Errorf("%s: %d exchanges are still open at the source", point, len(due))
+		}
+		if err != nil {
+			return err
+		}
+		moving, err := rd.List(t.Context(), regions.Query{Kind: regions.KindHandOver})
+		if len(moving) > 0 {
+			t.Errorf("%s: %d primaries are still being handed over", point, len(moving))
 		}
 		return err
 	})
