@@ -22,6 +22,7 @@ func (r *replicator) Replicate(_ context.Context, o regions.ReplicaOrder) error 
 	r.orders = append(r.orders, o)
 	return nil
 }
+
 func (r *replicator) HandOver(_ context.Context, o regions.PrimaryOrder) error {
 	r.moves = append(r.moves, o)
 	return nil

@@ -243,7 +243,7 @@ func (n *Node) refusalEvent(peer, account, keyID, principal string, why *regions
 		UserIdentity: audit.UserIdentity{ARN: principal, AccountID: account, InvokedBy: "AWS Internal"},
 		EventType:    audit.TypeServiceEvent, RecipientAccountID: account,
 		Resources:           []audit.Resource{{ARN: n.region.KeyARN(account, keyID), AccountID: account}},
-		ServiceEventDetails: details("peer", peer, "code", why.Code, "reason", cut(why.Message, 1024)),
+		ServiceEventDetails: details("peer", peer, "code", why.Code, "reason", cut(why.Message)),
 	}
 }
 
@@ -252,12 +252,14 @@ func (n *Node) refusalEvent(peer, account, keyID, principal string, why *regions
 func (n *Node) refuse(ctx context.Context, data []byte, route wire.Route, why *regions.Error, final bool) ([]byte, error) {
 	n.log.Info().Str("peer", route.From).Str("code", why.Code).Str("why", why.Message).Msg("replication refused")
 	return wire.Sign(ctx, n.region.Ring().RSK(), &wire.Refusal{
-		Route: route.Answer(n.region.Roster().Version), Refuses: wire.Hash(data), Code: why.Code, Message: cut(why.Message, 1024),
+		Route: route.Answer(n.region.Roster().Version), Refuses: wire.Hash(data), Code: why.Code, Message: cut(why.Message),
 		Final: final,
 	})
 }
 
-func cut(s string, n int) string {
+// cut shortens a text for people to what a refusal and an event take.
+func cut(s string) string {
+	n := 1024
 	if len(s) <= n {
 		return s
 	}

@@ -191,7 +191,7 @@ func (n *Node) handleGone(ctx context.Context, data []byte, g *wire.Gone) ([]byt
 			return nil, err
 		}
 		r := &wire.Refusal{
-			Route: g.Answer(n.region.Roster().Version), Refuses: wire.Hash(data), Code: refusal.Code, Message: cut(refusal.Message, 1024),
+			Route: g.Answer(n.region.Roster().Version), Refuses: wire.Hash(data), Code: refusal.Code, Message: cut(refusal.Message),
 		}
 		if refusal.Code == wire.CodeNotPrimary {
 			n.showState(ctx, g.Account, g.KeyID, r)

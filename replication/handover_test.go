@@ -39,7 +39,7 @@ func wantPrimary(t *testing.T, key, primary string, epoch keyset.Epoch, all ...*
 			t.Errorf("%s describes %+v, want the primary %s", r.Name, c, primary)
 		}
 		mr := r.Holds(t.Context(), key).Key.MultiRegion
-		if mr.State.Epoch != epoch || len(mr.Certificates) != int(epoch.Term) || mr.HandingTo != "" { //nolint:gosec // a small number
+		if mr.State.Epoch != epoch || len(mr.Certificates) != int(epoch.Term) || mr.HandingTo != "" {
 			t.Errorf("%s is at %v with %d certificates, hands over to %q", r.Name, mr.State.Epoch, len(mr.Certificates), mr.HandingTo)
 		}
 	}
@@ -68,7 +68,7 @@ func TestHandOverRing(t *testing.T) {
 		wantPrimaryOf(t, from, key, to.Name) // at once in both
 		wantPrimaryOf(t, to, key, to.Name)
 		w.Settle(ctx)
-		wantPrimary(t, key, to.Name, term(uint64(i)+2), a, b, c) //nolint:gosec // a small number
+		wantPrimary(t, key, to.Name, term(uint64(i)+2), a, b, c)
 		w.Both(ctx, key, ohio, ireland)
 		w.Both(ctx, key, ireland, tokyo)
 		for _, r := range ring[:3] {
@@ -168,7 +168,7 @@ func TestHandOverRefusedThere(t *testing.T) {
 		for _, late := range []bool{false, true} {
 			key := related(t, a, ireland)
 			w.Settle(ctx)
-			before, after := a.Holds(ctx, key).Key.MultiRegion, keyset.Epoch{}
+			before, after := a.Holds(ctx, key).Key.MultiRegion, term(1)
 			if late { // the dry run finds nothing
 				w.Net.Carry(func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
 					if handsOver(m) {
@@ -183,7 +183,6 @@ func TestHandOverRefusedThere(t *testing.T) {
 				if err := c.hinder(key); err != nil {
 					t.Fatal(err)
 				}
-				after = term(1)
 			}
 			err := a.UpdatePrimary(ctx, key, ireland)
 			w.Net.Carry(nil)

@@ -169,7 +169,7 @@ func (n *Node) handOverEvent(h *wire.HandOver) audit.Event {
 // is kept before it is given.
 func (n *Node) refuseHandOver(ctx context.Context, data []byte, h *wire.HandOver, why *regions.Error, final bool) ([]byte, error) {
 	refusal := &wire.Refusal{
-		Route: h.Answer(n.region.Roster().Version), Refuses: wire.Hash(data), Code: why.Code, Message: cut(why.Message, 1024), Final: final,
+		Route: h.Answer(n.region.Roster().Version), Refuses: wire.Hash(data), Code: why.Code, Message: cut(why.Message), Final: final,
 	}
 	if why.Code == wire.CodeStaleState || why.Code == wire.CodeNotPrimary {
 		n.showState(ctx, h.Account, h.KeyID, refusal)
@@ -182,12 +182,12 @@ func (n *Node) refuseHandOver(ctx context.Context, data []byte, h *wire.HandOver
 	}
 	e := n.handOverEvent(h)
 	if !final {
-		e.ErrorCode, e.ErrorMessage = why.Code, cut(why.Message, 1024)
+		e.ErrorCode, e.ErrorMessage = why.Code, cut(why.Message)
 		e.AWSRegion, e.EventTime = n.region.Name(), n.region.Now()
 		return answer, n.region.Audit().Service(ctx, e)
 	}
 	err = n.region.Audited(ctx, e, func(e *audit.Event) error {
-		e.ErrorCode, e.ErrorMessage = why.Code, cut(why.Message, 1024)
+		e.ErrorCode, e.ErrorMessage = why.Code, cut(why.Message)
 		return n.region.Update(ctx, func(tx regions.Tx) error {
 			return n.region.KeepAnswer(ctx, tx, answerTo(data, h, answer))
 		})

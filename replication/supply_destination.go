@@ -77,7 +77,7 @@ func (n *Node) alarm(ctx context.Context, peer, account, keyID string, why error
 	return n.region.Audit().Service(ctx, audit.Event{
 		EventName: "KeySetAlarm", EventTime: n.region.Now(), AWSRegion: n.region.Name(),
 		UserIdentity: audit.UserIdentity{AccountID: account, InvokedBy: "AWS Internal"}, EventType: audit.TypeServiceEvent,
-		RecipientAccountID: account, ErrorCode: wire.CodeConflict, ErrorMessage: cut(why.Error(), 1024),
+		RecipientAccountID: account, ErrorCode: wire.CodeConflict, ErrorMessage: cut(why.Error()),
 		Resources:           []audit.Resource{{ARN: n.region.KeyARN(account, keyID), AccountID: account}},
 		ServiceEventDetails: details("peer", peer),
 	})

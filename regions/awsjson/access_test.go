@@ -19,7 +19,7 @@ func TestAccessDenied(t *testing.T) {
 	f.AddUser(t, "clerk", "AKIACCCCCCCCCCCCCCCC", nil)
 	const clerk = "arn:aws:iam::111122223333:user/clerk"
 	body := `{"KeyId":"` + key.KeyID + `","TargetKeyId":"` + key.KeyID + `","SourceKeyId":"` + key.KeyID + `","DestinationKeyId":"` + key.KeyID + `","Plaintext":"eA==",` +
-		`"CiphertextBlob":"` + sealed + `","NumberOfBytes":8,"ReplicaRegion":"us-west-1","Tags":[],"TagKeys":[],"Description":"d","Policy":"{}",` +
+		`"CiphertextBlob":"` + sealed + `","NumberOfBytes":8,"ReplicaRegion":"us-west-1","PrimaryRegion":"us-west-1","Tags":[],"TagKeys":[],"Description":"d","Policy":"{}",` +
 		`"GranteePrincipal":"` + clerk + `","RetiringPrincipal":"` + clerk + `","Operations":["Encrypt"],"GrantId":"` + strings.Repeat("0", 64) + `",` +
 		`"Message":"eA==","MessageType":"RAW","SigningAlgorithm":"ECDSA_SHA_256","Signature":"eA==","MacAlgorithm":"HMAC_SHA_256",` +
 		`"Mac":"eA==","KeyAgreementAlgorithm":"ECDH","PublicKey":"eA==","KeyPairSpec":"ECC_NIST_P256","EncapsulationAlgorithm":"ML_KEM","SharedSecretCiphertextBlob":"eA==","AliasName":"alias/`
