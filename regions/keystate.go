@@ -68,6 +68,7 @@ var keyStates = map[string]stateRow{
 	"GenerateDataKeyWithoutPlaintext":     rowCrypto,
 	"DeleteAlias":                         rowAlways,
 	"DescribeKey":                         rowAlways,
+	"DescribeKeyReplicas":                 rowAlways,
 	"GetKeyPolicy":                        rowAlways,
 	"ListAliases":                         rowAlways,
 	"ListKeyPolicies":                     rowAlways,

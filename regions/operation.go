@@ -81,6 +81,28 @@ func row[In, Out any](name string, class Class, fn func(ctx context.Context, r *
 	}
 }
 
+// OwnOperations returns the operations that AWS has not, in order of name. They ask for a permission that AWS has, and are
+// served by REST alone: a client of AWS's has no call for them.
+func OwnOperations() []Operation {
+	out := []Operation{
+		row("DescribeKeyReplicas", ClassRead, describeKeyReplicas),
+	}
+	for i := range out {
+		out[i].Action = actionPrefix + "DescribeKey"
+	}
+	return out
+}
+
+// OwnOperation returns the one of [OwnOperations] with this name.
+func OwnOperation(name string) (Operation, bool) {
+	for _, o := range OwnOperations() {
+		if o.Name == name {
+			return o, true
+		}
+	}
+	return Operation{}, false
+}
+
 // Operations returns the table: every operation of the AWS KMS model, in order of name.
 func Operations() []Operation { return slices.Clone(table()) }
 

@@ -125,16 +125,24 @@ func (n *Node) sendOne(ctx context.Context, s regions.MemberStanding) error {
 	if ctx.Err() != nil {
 		return errSilent
 	}
+	// What is kept is for whoever may describe the key: no more of it than that.
+	why, silent := s.Region+" does not answer", false
 	var refused *RefusedError
-	var unreachable *regions.Error
-	spoke := errors.As(err, &refused)
-	silent := !spoke && !errors.As(err, &unreachable) && !errors.Is(err, roster.ErrUnknownRegion)
-	if spoke {
+	var forbidden *regions.Error
+	switch {
+	case errors.As(err, &refused):
 		n.paces.answered(s.Region)
+		why = refused.Error()
+	case errors.As(err, &forbidden):
+		why = forbidden.Message
+	case errors.Is(err, roster.ErrUnknownRegion):
+		why = s.Region + " is not in the roster"
+	default:
+		silent = true
 	}
 	n.log.Warn().Err(err).Str("peer", s.Region).Str("key", s.KeyID).Uint32("attempts", s.Attempts+1).
 		Msg("a member has not acknowledged the shared state")
-	if noted := n.noteFault(ctx, s, err.Error()); noted != nil {
+	if noted := n.noteFault(ctx, s, why); noted != nil {
 		return noted
 	}
 	if silent {

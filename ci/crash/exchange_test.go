@@ -36,6 +36,7 @@ func crashExchanges(t *testing.T, l *ledger) {
 	bothSides(t, original, "replication.(*Node).changeGrave", tellingOfReplica)
 	bothSides(t, original, "replication.(*Node).removeGone", toldOfReplica)
 	crashImports(t, original)
+	bothSides(t, original, "replication.(*Node).noteFault", memberAway)
 	// A destination that is there and does not answer: its process is stopped.
 	bothSides(t, original, "replication.(*Node).postpone", silentAfterAccept)
 	t.Run("refused and silent", func(t *testing.T) { refusedAndSilent(t, original) })

@@ -49,6 +49,9 @@ func (j *journey) run(t *testing.T, p *pair) error {
 		return err
 	}
 	j.replica = true
+	if err := j.pushed(t, p); err != nil {
+		return err
+	}
 	if made, err = a.CreateKey(ctx, &kms.CreateKeyInput{}); err != nil {
 		return err
 	}

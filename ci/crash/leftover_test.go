@@ -46,7 +46,7 @@ func openExchanges(t *testing.T, p *pair) (n int) {
 	t.Helper()
 	for _, name := range []string{home, away} {
 		view(t, filepath.Join(p.dir, name, "data", "store.db"), func(rd regions.Reader) error {
-			for _, kind := range []regions.RecordKind{regions.KindSourceEx, regions.KindHandOver} {
+			for _, kind := range []regions.RecordKind{regions.KindSourceEx, regions.KindHandOver, regions.KindStanding} {
 				due, err := rd.List(t.Context(), regions.Query{Kind: kind, DueBy: 1<<62 - 1})
 				if err != nil {
 					return err
@@ -127,6 +127,13 @@ func tokenKeys(t *testing.T, path, point string) (n int) {
 		moving, err := rd.List(t.Context(), regions.Query{Kind: regions.KindHandOver})
 		if len(moving) > 0 {
 			t.Errorf("%s: %d primaries are still being handed over", point, len(moving))
+		}
+		if err != nil {
+			return err
+		}
+		unsent, err := rd.List(t.Context(), regions.Query{Kind: regions.KindStanding, DueBy: 1<<62 - 1})
+		if len(unsent) > 0 {
+			t.Errorf("%s: %d states are still to be sent", point, len(unsent))
 		}
 		return err
 	})

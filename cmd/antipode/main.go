@@ -35,7 +35,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(devCommand(), initCommand(), serveCommand(), regionCommand(), identityCommand(), callersCommand(), policyCommand(), tokenCommand(),
+	cmd.AddCommand(devCommand(), initCommand(), serveCommand(), regionCommand(), identityCommand(), callersCommand(), keyCommand(), policyCommand(), tokenCommand(),
 		domainKeyCommand(), operatorCommand(), backupCommand(), restoreCommand())
 	return cmd
 }

@@ -14,6 +14,9 @@ import (
 func Do(ctx context.Context, r *regions.Region, caller regions.Caller, operation string, in any) (any, error) {
 	op, known := regions.OperationByName(operation)
 	if !known {
+		op, known = regions.OwnOperation(operation)
+	}
+	if !known {
 		return nil, fmt.Errorf("no operation %s", operation)
 	}
 	if in == nil {

@@ -33,6 +33,9 @@ func endpoints() ([]*endpoint, error) {
 	for _, r := range routes() {
 		op, known := regions.OperationByName(r.operation)
 		if !known {
+			op, known = regions.OwnOperation(r.operation)
+		}
+		if !known {
 			return nil, fmt.Errorf("route %s %s leads to no operation", r.method, r.path)
 		}
 		b, err := bind(r, op)
@@ -49,7 +52,7 @@ func endpoints() ([]*endpoint, error) {
 		out = append(out, e)
 		routed[r.operation] = true
 	}
-	for _, op := range regions.Operations() {
+	for _, op := range append(regions.Operations(), regions.OwnOperations()...) {
 		if !routed[op.Name] {
 			return nil, fmt.Errorf("operation %s has no route", op.Name)
 		}

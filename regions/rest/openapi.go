@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"antipode/regions"
 	"antipode/regions/edge"
 )
 
@@ -54,7 +55,7 @@ func document(ends []*endpoint, others bool) ([]byte, error) {
 		"info": object{
 			"title": "Antipode", "version": "1",
 			"description": "Multi-Region keys on HSMs. Each operation is the one of the AWS KMS API of the same name, and its " +
-				"members have the names that they have there.",
+				"members have the names that they have there; those that AWS has not say so.",
 		},
 		"paths":      paths,
 		"security":   security,
@@ -70,6 +71,9 @@ func (e *endpoint) describe(s *schemas) (object, error) {
 		})
 	}
 	out := object{"operationId": e.route.name(), "summary": "kms:" + e.bound.op.Name}
+	if _, own := regions.OwnOperation(e.bound.op.Name); own {
+		out["summary"] = e.bound.op.Name + " (not of the AWS KMS API), allowed by " + e.bound.op.Action
+	}
 	raw := e.bound.rawIn != nil
 	if e.route.inQuery() || raw {
 		more, err := e.parameters(s, raw)

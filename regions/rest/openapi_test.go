@@ -135,7 +135,7 @@ func TestEveryPathAnswers(t *testing.T) {
 			}
 			t.Run(op.OperationID, func(t *testing.T) {
 				t.Parallel()
-				key := f.CreateKey(t, false)
+				key := f.CreateKey(t, e.multiRegion)
 				sealed, made := base64.StdEncoding.EncodeToString(f.Encrypt(t, key.KeyID, []byte("x"))), ""
 				if e.spec != "" || e.origin != "" {
 					key = regionstest.Must[regions.CreateKeyOutput](t, f.Fixture, "CreateKey", &regions.CreateKeyInput{
@@ -166,6 +166,7 @@ type example struct {
 	refused     bool
 	spec, usage string // of the key, if it is not a symmetric one
 	origin      string // of the key, if it is not the token
+	multiRegion bool   // the key is
 	// before makes what the call is about, if that is more than a key, and returns its name.
 	before func(testing.TB, *front, regions.KeyMetadata) string
 }
@@ -186,7 +187,7 @@ func examples() map[string]example {
 	const sealed, spec = `{"CiphertextBlob":"{sealed}"}`, `{"KeySpec":"AES_256"}`
 	out := map[string]example{
 		"CreateKey": {body: `{"Description":"d","Tags":[{"TagKey":"a","TagValue":"b"}]}`}, "ListKeys": {query: "?Limit=1"},
-		"DescribeKey": {}, "UpdateKeyDescription": {body: `{"Description":"d"}`},
+		"DescribeKey": {}, "DescribeKeyReplicas": {multiRegion: true}, "UpdateKeyDescription": {body: `{"Description":"d"}`},
 		"ScheduleKeyDeletion": {query: "?PendingWindowInDays=7"},
 		"CancelKeyDeletion": {before: func(t testing.TB, f *front, key regions.KeyMetadata) string {
 			t.Helper()

@@ -51,6 +51,7 @@ func routes() []route {
 		{operation: "GetPublicKey", method: http.MethodGet, path: "/keys/{KeyId}/publicKey", rawOut: "PublicKey"},
 		{operation: "GetKeyLastUsage", method: http.MethodGet, path: "/keys/{KeyId}/lastUsage"},
 		{operation: "ReplicateKey", method: http.MethodPost, path: "/keys/{KeyId}/replicas", status: http.StatusCreated},
+		{operation: "DescribeKeyReplicas", method: http.MethodGet, path: "/keys/{KeyId}/replicas"},
 		{operation: "UpdatePrimaryRegion", method: http.MethodPut, path: "/keys/{KeyId}/primaryRegion", status: http.StatusAccepted},
 		{operation: "GetKeyRotationStatus", method: http.MethodGet, path: "/keys/{KeyId}/rotation"},
 		{operation: "EnableKeyRotation", method: http.MethodPut, path: "/keys/{KeyId}/rotation"},

@@ -192,6 +192,9 @@ func (r *Region) Do(ctx context.Context, operation string, input any) (any, erro
 	r.world.t.Helper()
 	op, ok := regions.OperationByName(operation)
 	if !ok {
+		op, ok = regions.OwnOperation(operation)
+	}
+	if !ok {
 		r.world.t.Fatalf("there is no operation %s", operation)
 	}
 	return r.Region.Do(ctx, op, r.world.Caller(), input)
