@@ -80,8 +80,7 @@ func restGet(ctx context.Context, endpoint, region, path string, out any) error 
 		return fmt.Errorf("--endpoint: %q is not https://HOST:PORT or http://HOST:PORT", endpoint)
 	}
 	empty := sha256.Sum256(nil)
-	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
-	if err := signer.SignHTTP(ctx, credentials, req, hex.EncodeToString(empty[:]), "kms", region, time.Now()); err != nil {
+	if err := v4.NewSigner().SignHTTP(ctx, credentials, req, hex.EncodeToString(empty[:]), "kms", region, time.Now()); err != nil {
 		return fmt.Errorf("sign request: %w", err)
 	}
 	resp, err := http.DefaultClient.Do(req)
