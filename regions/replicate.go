@@ -54,6 +54,10 @@ func replicateKey(ctx context.Context, r *Region, c *Call, in *ReplicateKeyInput
 	if err := r.mayReplicate(c, v, in.ReplicaRegion, in.Tags); err != nil {
 		return nil, err
 	}
+	// A replica that is Creating is told that, as in AWS's table of key states, and not that it is no primary.
+	if err := checkState(c.op.Name, v.key.State, v.arn); err != nil {
+		return nil, err
+	}
 	if v.shared == nil || v.shared.Primary != r.cfg.Name {
 		// Also what a key with storage TOKEN is told: it is never a multi-Region key.
 		return nil, Errorf(CodeUnsupportedOperation, "%s is not a multi-region primary key.", v.arn)

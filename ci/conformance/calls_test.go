@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"crypto/rand"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -72,7 +73,7 @@ func (s *scene) grant() *kms.CreateGrantOutput {
 
 func newGrant(s *scene) *kms.CreateGrantInput {
 	return &kms.CreateGrantInput{
-		KeyId: s.key.KeyId, GranteePrincipal: administrator, RetiringPrincipal: administrator, Name: aws.String("a"),
+		KeyId: s.key.KeyId, GranteePrincipal: administrator, RetiringPrincipal: administrator, Name: aws.String(rand.Text()),
 		Operations:  []types.GrantOperation{types.GrantOperationDecrypt},
 		Constraints: &types.GrantConstraints{EncryptionContextSubset: pairs, EncryptionContextEquals: pairs, SourceArn: aws.String("arn:aws:s3:::b*")},
 	}

@@ -89,7 +89,7 @@ func TestConformance(t *testing.T) {
 		}
 	}
 	compareMembers(t, k)
-	document(t, section(t, model, k))
+	document(t, section(t, model, k)+statesSection(t))
 }
 
 // conform makes one operation succeed, and fail in every way that something here knows of.
