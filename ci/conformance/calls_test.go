@@ -18,19 +18,23 @@ type scene struct {
 	k      *kit
 	region string
 	key    *types.KeyMetadata
+	// material is what was imported into the key.
+	material []byte
 }
 
-// kind is a kind of key.
+// kind is a kind of key: multi-Region ones of this Region's token, or single-Region ones whose material is imported.
 type kind struct {
-	spec  types.KeySpec
-	usage types.KeyUsageType
+	spec     types.KeySpec
+	usage    types.KeyUsageType
+	imported bool
 }
 
 var (
-	symmetric = kind{types.KeySpecSymmetricDefault, types.KeyUsageTypeEncryptDecrypt}
-	signer    = kind{types.KeySpecEccNistP256, types.KeyUsageTypeSignVerify}
-	macs      = kind{types.KeySpecHmac256, types.KeyUsageTypeGenerateVerifyMac}
-	agrees    = kind{types.KeySpecEccNistP256, types.KeyUsageTypeKeyAgreement}
+	symmetric = kind{types.KeySpecSymmetricDefault, types.KeyUsageTypeEncryptDecrypt, false}
+	external  = kind{types.KeySpecSymmetricDefault, types.KeyUsageTypeEncryptDecrypt, true}
+	signer    = kind{types.KeySpecEccNistP256, types.KeyUsageTypeSignVerify, false}
+	macs      = kind{types.KeySpecHmac256, types.KeyUsageTypeGenerateVerifyMac, false}
+	agrees    = kind{types.KeySpecEccNistP256, types.KeyUsageTypeKeyAgreement, false}
 )
 
 // newScene makes a multi-Region key of this kind in the home Region.
@@ -38,20 +42,25 @@ func newScene(t *testing.T, k *kit, of kind) *scene {
 	t.Helper()
 	s := &scene{t: t, k: k, region: home}
 	s.key = s.newKey(of)
+	if of.imported {
+		s.importMaterial()
+	}
 	return s
 }
 
 func (s *scene) newKey(of kind) *types.KeyMetadata {
 	s.t.Helper()
-	return must[kms.CreateKeyOutput](s.t, s.k, s.region, "CreateKey", &kms.CreateKeyInput{
-		KeySpec: of.spec, KeyUsage: of.usage, MultiRegion: aws.Bool(true),
-	}).KeyMetadata
+	in := &kms.CreateKeyInput{KeySpec: of.spec, KeyUsage: of.usage, MultiRegion: aws.Bool(!of.imported)}
+	if of.imported {
+		in.Origin = types.OriginTypeExternal
+	}
+	return must[kms.CreateKeyOutput](s.t, s.k, s.region, "CreateKey", in).KeyMetadata
 }
 
-// alias is a name of the key; made if that is asked for.
-func (s *scene) alias(there bool) *string {
+// alias is a name for the key, of the tests of this operation; made if that is asked for.
+func (s *scene) alias(op string, there bool) *string {
 	s.t.Helper()
-	name := aws.String("alias/of-" + *s.key.KeyId)
+	name := aws.String("alias/" + op + "/" + *s.key.KeyId)
 	if there {
 		_, err := s.k.call(s.t, s.region, "CreateAlias", &kms.CreateAliasInput{AliasName: name, TargetKeyId: s.key.KeyId})
 		if c := code(err); c != "" && c != "AlreadyExistsException" {
@@ -96,14 +105,16 @@ type operation struct {
 
 // calls has every operation of the model.
 var calls = map[string]operation{
-	"CancelKeyDeletion":        {symmetric, func(s *scene) any { return &kms.CancelKeyDeletionInput{KeyId: s.key.KeyId} }},
-	"ConnectCustomKeyStore":    {symmetric, func(*scene) any { return &kms.ConnectCustomKeyStoreInput{CustomKeyStoreId: noSuchStore} }},
-	"CreateAlias":              {symmetric, func(s *scene) any { return &kms.CreateAliasInput{AliasName: s.alias(false), TargetKeyId: s.key.KeyId} }},
+	"CancelKeyDeletion":     {symmetric, func(s *scene) any { return &kms.CancelKeyDeletionInput{KeyId: s.key.KeyId} }},
+	"ConnectCustomKeyStore": {symmetric, func(*scene) any { return &kms.ConnectCustomKeyStoreInput{CustomKeyStoreId: noSuchStore} }},
+	"CreateAlias": {symmetric, func(s *scene) any {
+		return &kms.CreateAliasInput{AliasName: s.alias("CreateAlias", false), TargetKeyId: s.key.KeyId}
+	}},
 	"CreateCustomKeyStore":     {symmetric, func(*scene) any { return &kms.CreateCustomKeyStoreInput{CustomKeyStoreName: aws.String("n")} }},
 	"CreateGrant":              {symmetric, func(s *scene) any { return newGrant(s) }},
 	"CreateKey":                {symmetric, func(*scene) any { return &kms.CreateKeyInput{Description: aws.String("d"), Tags: tags} }},
 	"Decrypt":                  {symmetric, func(s *scene) any { return &kms.DecryptInput{CiphertextBlob: s.blob(), KeyId: s.key.KeyId} }},
-	"DeleteAlias":              {symmetric, func(s *scene) any { return &kms.DeleteAliasInput{AliasName: s.alias(true)} }},
+	"DeleteAlias":              {symmetric, func(s *scene) any { return &kms.DeleteAliasInput{AliasName: s.alias("DeleteAlias", true)} }},
 	"DeleteCustomKeyStore":     {symmetric, func(*scene) any { return &kms.DeleteCustomKeyStoreInput{CustomKeyStoreId: noSuchStore} }},
 	"DescribeCustomKeyStores":  {symmetric, func(*scene) any { return &kms.DescribeCustomKeyStoresInput{} }},
 	"DescribeKey":              {symmetric, func(s *scene) any { return &kms.DescribeKeyInput{KeyId: s.key.KeyId} }},
@@ -152,7 +163,7 @@ var calls = map[string]operation{
 	}},
 	"GetPublicKey": {signer, func(s *scene) any { return &kms.GetPublicKeyInput{KeyId: s.key.KeyId} }},
 	"ListAliases": {symmetric, func(s *scene) any {
-		s.alias(true)
+		s.alias("ListAliases", true)
 		return &kms.ListAliasesInput{KeyId: s.key.KeyId}
 	}},
 	"ListGrants": {symmetric, func(s *scene) any {
@@ -195,7 +206,7 @@ var calls = map[string]operation{
 	"TagResource":   {symmetric, func(s *scene) any { return &kms.TagResourceInput{KeyId: s.key.KeyId, Tags: tags} }},
 	"UntagResource": {symmetric, func(s *scene) any { return &kms.UntagResourceInput{KeyId: s.key.KeyId, TagKeys: []string{"a"}} }},
 	"UpdateAlias": {symmetric, func(s *scene) any {
-		return &kms.UpdateAliasInput{AliasName: s.alias(true), TargetKeyId: s.key.KeyId}
+		return &kms.UpdateAliasInput{AliasName: s.alias("UpdateAlias", true), TargetKeyId: s.key.KeyId}
 	}},
 	"UpdateCustomKeyStore": {symmetric, func(*scene) any { return &kms.UpdateCustomKeyStoreInput{CustomKeyStoreId: noSuchStore} }},
 	"UpdateKeyDescription": {symmetric, func(s *scene) any {
@@ -219,13 +230,7 @@ var calls = map[string]operation{
 		return &kms.VerifyMacInput{KeyId: s.key.KeyId, Message: message, MacAlgorithm: types.MacAlgorithmSpecHmacSha256, Mac: made.Mac}
 	}},
 
-	"DeleteImportedKeyMaterial": {symmetric, func(s *scene) any { return &kms.DeleteImportedKeyMaterialInput{KeyId: s.key.KeyId} }},
-	"GetParametersForImport": {symmetric, func(s *scene) any {
-		return &kms.GetParametersForImportInput{
-			KeyId: s.key.KeyId, WrappingAlgorithm: types.AlgorithmSpecRsaesOaepSha256, WrappingKeySpec: types.WrappingKeySpecRsa2048,
-		}
-	}},
-	"ImportKeyMaterial": {symmetric, func(s *scene) any {
-		return &kms.ImportKeyMaterialInput{KeyId: s.key.KeyId, EncryptedKeyMaterial: message, ImportToken: message}
-	}},
+	"DeleteImportedKeyMaterial": {external, func(s *scene) any { return &kms.DeleteImportedKeyMaterialInput{KeyId: s.key.KeyId} }},
+	"GetParametersForImport":    {external, func(s *scene) any { return parameters(s.key.KeyId) }},
+	"ImportKeyMaterial":         {external, func(s *scene) any { return s.importInput() }},
 }

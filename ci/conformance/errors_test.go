@@ -72,16 +72,16 @@ var anyOperation = map[string]func(s *scene, op string, in any) bool{
 // anOperation says how an error of one operation is brought about.
 var anOperation = map[string]func(s *scene) (in any){
 	"CreateAlias AlreadyExistsException": func(s *scene) any {
-		return &kms.CreateAliasInput{AliasName: s.alias(true), TargetKeyId: s.key.KeyId}
+		return &kms.CreateAliasInput{AliasName: s.alias("CreateAlias", true), TargetKeyId: s.key.KeyId}
 	},
 	"CreateAlias LimitExceededException": func(s *scene) any {
 		s.fillAliases()
-		return &kms.CreateAliasInput{AliasName: s.alias(false), TargetKeyId: s.key.KeyId}
+		return &kms.CreateAliasInput{AliasName: s.alias("CreateAlias", false), TargetKeyId: s.key.KeyId}
 	},
 	"UpdateAlias LimitExceededException": func(s *scene) any {
-		other := &scene{s.t, s.k, s.region, s.newKey(symmetric)}
+		other := &scene{t: s.t, k: s.k, region: s.region, key: s.newKey(symmetric)}
 		s.fillAliases()
-		return &kms.UpdateAliasInput{AliasName: other.alias(true), TargetKeyId: s.key.KeyId}
+		return &kms.UpdateAliasInput{AliasName: other.alias("UpdateAlias", true), TargetKeyId: s.key.KeyId}
 	},
 	"CreateGrant InvalidArnException": func(s *scene) any {
 		in := newGrant(s)
@@ -150,6 +150,34 @@ var anOperation = map[string]func(s *scene) (in any){
 	"ReplicateKey UnsupportedOperationException": func(s *scene) any {
 		single := must[kms.CreateKeyOutput](s.t, s.k, s.region, "CreateKey", &kms.CreateKeyInput{}).KeyMetadata
 		return &kms.ReplicateKeyInput{KeyId: single.KeyId, ReplicaRegion: aws.String(away)}
+	},
+	"DeleteImportedKeyMaterial UnsupportedOperationException": func(s *scene) any {
+		return &kms.DeleteImportedKeyMaterialInput{KeyId: s.newKey(symmetric).KeyId}
+	},
+	"GetParametersForImport UnsupportedOperationException": func(s *scene) any { return parameters(s.newKey(symmetric).KeyId) },
+	"ImportKeyMaterial UnsupportedOperationException": func(s *scene) any {
+		in := s.importInput()
+		in.KeyId = s.newKey(symmetric).KeyId
+		return in
+	},
+	"ImportKeyMaterial ExpiredImportTokenException": func(s *scene) any {
+		in := s.importInput()
+		s.k.at[s.region].Clock.Advance(25 * time.Hour)
+		return in
+	},
+	"ImportKeyMaterial IncorrectKeyMaterialException": func(s *scene) any {
+		s.material = nil
+		return s.importInput()
+	},
+	"ImportKeyMaterial InvalidCiphertextException": func(s *scene) any {
+		in := s.importInput()
+		in.EncryptedKeyMaterial[0] ^= 1
+		return in
+	},
+	"ImportKeyMaterial InvalidImportTokenException": func(s *scene) any {
+		in := s.importInput()
+		in.ImportToken[5] ^= 1
+		return in
 	},
 	"RetireGrant InvalidGrantTokenException": func(*scene) any { return &kms.RetireGrantInput{GrantToken: aws.String("forged")} },
 	"Verify KMSInvalidSignatureException": func(s *scene) any {

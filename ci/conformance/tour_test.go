@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -11,7 +12,7 @@ import (
 // tour asks for the members of answers that a key has only after something was done to it.
 func tour(t *testing.T, k *kit) {
 	t.Helper()
-	for _, of := range []kind{signer, macs, agrees, {types.KeySpecRsa2048, types.KeyUsageTypeEncryptDecrypt}} {
+	for _, of := range []kind{signer, macs, agrees, {types.KeySpecRsa2048, types.KeyUsageTypeEncryptDecrypt, false}} {
 		s := newScene(t, k, of)
 		s.must("DescribeKey", &kms.DescribeKeyInput{KeyId: s.key.KeyId})
 		if of != macs {
@@ -32,7 +33,7 @@ func tour(t *testing.T, k *kit) {
 	s.must("ListGrants", &kms.ListGrantsInput{KeyId: s.key.KeyId, Limit: one})
 	s.must("ListRetirableGrants", &kms.ListRetirableGrantsInput{RetiringPrincipal: administrator, Limit: one})
 	s.must("CreateAlias", calls["CreateAlias"].in(s))
-	s.must("CreateAlias", &kms.CreateAliasInput{AliasName: aws.String(*s.alias(false) + "/2"), TargetKeyId: s.key.KeyId})
+	s.must("CreateAlias", &kms.CreateAliasInput{AliasName: aws.String(*s.alias("CreateAlias", false) + "/2"), TargetKeyId: s.key.KeyId})
 	s.must("ListAliases", &kms.ListAliasesInput{KeyId: s.key.KeyId, Limit: one})
 	s.must("ListKeys", &kms.ListKeysInput{Limit: one})
 
@@ -43,5 +44,11 @@ func tour(t *testing.T, k *kit) {
 	s.must("DescribeKey", calls["DescribeKey"].in(s))
 	s.region = away
 	s.must("ScheduleKeyDeletion", calls["ScheduleKeyDeletion"].in(s))
+	s.must("DescribeKey", calls["DescribeKey"].in(s))
+
+	s = newScene(t, k, external)
+	in := s.importInput()
+	in.ExpirationModel, in.ValidTo = types.ExpirationModelTypeKeyMaterialExpires, aws.Time(k.at[home].Clock.Now().Add(240*time.Hour))
+	s.must("ImportKeyMaterial", in)
 	s.must("DescribeKey", calls["DescribeKey"].in(s))
 }
