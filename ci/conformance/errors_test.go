@@ -119,7 +119,7 @@ var anOperation = map[string]func(s *scene) (in any){
 		return &kms.EnableKeyRotationInput{KeyId: s.newKey(signer).KeyId}
 	},
 	"GetKeyRotationStatus UnsupportedOperationException": func(s *scene) any {
-		return &kms.GetKeyRotationStatusInput{KeyId: s.newKey(signer).KeyId}
+		return &kms.GetKeyRotationStatusInput{KeyId: s.newKey(external).KeyId}
 	},
 	"ListKeyRotations UnsupportedOperationException": func(s *scene) any {
 		return &kms.ListKeyRotationsInput{KeyId: s.newKey(signer).KeyId}
