@@ -160,6 +160,16 @@ func (r *Region) findByBlob(ctx context.Context, c *Call, action string, raw []b
 	return v, blob, nil
 }
 
+// findSource is findByBlob, or, if the ciphertext is to be ignored, finds the key by its name alone. The call must then end
+// as a dry run.
+func (r *Region) findSource(ctx context.Context, c *Call, action string, raw []byte, keyID string, ignore bool) (*view, sealed, error) {
+	if !ignore {
+		return r.findByBlob(ctx, c, action, raw, keyID)
+	}
+	v, err := r.find(ctx, c, keyID, true)
+	return v, sealed{}, err
+}
+
 // unnamed is the error for a caller who may not use the key of a ciphertext. If he has not named it, he learns nothing of
 // it.
 func unnamed(err error, keyID string) error {

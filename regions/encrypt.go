@@ -3,6 +3,7 @@ package regions
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"antipode/regions/encctx"
 	"antipode/regions/keyspec"
@@ -102,6 +103,7 @@ type DecryptInput struct {
 	EncryptionAlgorithm string         `json:"EncryptionAlgorithm"`
 	Recipient           *struct{}      `json:"Recipient"`
 	DryRun              bool           `json:"DryRun"`
+	DryRunModifiers     []string       `json:"DryRunModifiers"` // IGNORE_CIPHERTEXT; count in dry runs only
 }
 
 // DecryptOutput is the answer of Decrypt.
@@ -121,7 +123,14 @@ func (in *DecryptInput) validate() error {
 	if in.Recipient != nil {
 		return Errorf(CodeUnsupportedOperation, "Recipient is not supported by this version of Antipode.")
 	}
-	if err := validateBlob(in.CiphertextBlob); err != nil {
+	if err := validateModifiers(in.DryRunModifiers); err != nil {
+		return err
+	}
+	if ignoresBlob(in.DryRun, in.DryRunModifiers) {
+		if in.KeyID == "" {
+			return missing("keyId")
+		}
+	} else if err := validateBlob(in.CiphertextBlob); err != nil {
 		return err
 	}
 	if err := validateGrantTokens(in.GrantTokens); err != nil {
@@ -129,6 +138,23 @@ func (in *DecryptInput) validate() error {
 	}
 	return validateAlgorithm(in.EncryptionAlgorithm, "encryptionAlgorithm")
 }
+
+// ignoreCiphertext is AWS's one modifier of a dry run.
+const ignoreCiphertext = "IGNORE_CIPHERTEXT"
+
+func validateModifiers(modifiers []string) error {
+	for _, m := range modifiers {
+		if m != ignoreCiphertext {
+			return invalid("["+strings.Join(modifiers, ", ")+"]", "dryRunModifiers",
+				"Member must satisfy constraint: [Member must satisfy enum value set: ["+ignoreCiphertext+"]]")
+		}
+	}
+	return nil
+}
+
+// ignoresBlob reports whether a call only asks about permissions: it needs no ciphertext then, and one that it has is not
+// looked at.
+func ignoresBlob(dryRun bool, modifiers []string) bool { return dryRun && len(modifiers) > 0 }
 
 func validateBlob(blob []byte) error {
 	if blob == nil {
@@ -144,7 +170,7 @@ func decrypt(ctx context.Context, r *Region, c *Call, in *DecryptInput) (*Decryp
 	c.contextParam("encryptionContext", in.EncryptionContext)
 	c.dryRun = in.DryRun
 	c.askCrypto(in.EncryptionContext, in.EncryptionAlgorithm)
-	v, blob, err := r.findByBlob(ctx, c, c.op.Action, in.CiphertextBlob, in.KeyID)
+	v, blob, err := r.findSource(ctx, c, c.op.Action, in.CiphertextBlob, in.KeyID, ignoresBlob(in.DryRun, in.DryRunModifiers))
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ type ReEncryptInput struct {
 	DestinationEncryptionAlgorithm string         `json:"DestinationEncryptionAlgorithm"`
 	GrantTokens                    []string       `json:"GrantTokens"`
 	DryRun                         bool           `json:"DryRun"`
+	DryRunModifiers                []string       `json:"DryRunModifiers"` // IGNORE_CIPHERTEXT; count in dry runs only
 }
 
 // ReEncryptOutput is the answer of ReEncrypt.
@@ -33,7 +34,14 @@ type ReEncryptOutput struct {
 }
 
 func (in *ReEncryptInput) validate() error {
-	if err := validateBlob(in.CiphertextBlob); err != nil {
+	if err := validateModifiers(in.DryRunModifiers); err != nil {
+		return err
+	}
+	if ignoresBlob(in.DryRun, in.DryRunModifiers) {
+		if in.SourceKeyID == "" {
+			return missing("sourceKeyId")
+		}
+	} else if err := validateBlob(in.CiphertextBlob); err != nil {
 		return err
 	}
 	if in.SourceKeyID != "" {
@@ -61,7 +69,8 @@ func reEncrypt(ctx context.Context, r *Region, c *Call, in *ReEncryptInput) (*Re
 	c.contextParam("sourceEncryptionContext", in.SourceEncryptionContext)
 	c.contextParam("destinationEncryptionContext", in.DestinationEncryptionContext)
 	c.askCrypto(in.SourceEncryptionContext, in.SourceEncryptionAlgorithm)
-	source, blob, err := r.findByBlob(ctx, c, actionReEncryptFrom, in.CiphertextBlob, in.SourceKeyID)
+	source, blob, err := r.findSource(ctx, c, actionReEncryptFrom, in.CiphertextBlob, in.SourceKeyID,
+		ignoresBlob(in.DryRun, in.DryRunModifiers))
 	if err != nil {
 		return nil, err
 	}

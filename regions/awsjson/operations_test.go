@@ -94,8 +94,6 @@ func snapshot(t *testing.T, operation string) string {
 
 // ignored are members of the model that an operation that is built does not read.
 var ignored = map[string]string{
-	"Decrypt.DryRunModifiers":                               "newer than the rest; a dry run that asks for it is a dry run all the same",
-	"ReEncrypt.DryRunModifiers":                             "likewise",
 	"CreateCustomKeyStore.CloudHsmClusterId":                noKeyStores,
 	"CreateCustomKeyStore.CustomKeyStoreType":               noKeyStores,
 	"CreateCustomKeyStore.KeyStorePassword":                 noKeyStores,
