@@ -20,6 +20,8 @@ func TestAccessDenied(t *testing.T) {
 	const clerk = "arn:aws:iam::111122223333:user/clerk"
 	body := `{"KeyId":"` + key.KeyID + `","TargetKeyId":"` + key.KeyID + `","SourceKeyId":"` + key.KeyID + `","DestinationKeyId":"` + key.KeyID + `","Plaintext":"eA==",` +
 		`"CiphertextBlob":"` + sealed + `","NumberOfBytes":8,"ReplicaRegion":"us-west-1","PrimaryRegion":"us-west-1","Tags":[],"TagKeys":[],"Description":"d","Policy":"{}",` +
+		`"WrappingAlgorithm":"RSAES_OAEP_SHA_256","WrappingKeySpec":"RSA_2048","ImportToken":"eA==","EncryptedKeyMaterial":"eA==",` +
+		`"ExpirationModel":"KEY_MATERIAL_DOES_NOT_EXPIRE",` +
 		`"GranteePrincipal":"` + clerk + `","RetiringPrincipal":"` + clerk + `","Operations":["Encrypt"],"GrantId":"` + strings.Repeat("0", 64) + `",` +
 		`"Message":"eA==","MessageType":"RAW","SigningAlgorithm":"ECDSA_SHA_256","Signature":"eA==","MacAlgorithm":"HMAC_SHA_256",` +
 		`"Mac":"eA==","KeyAgreementAlgorithm":"ECDH","PublicKey":"eA==","KeyPairSpec":"ECC_NIST_P256","EncapsulationAlgorithm":"ML_KEM","SharedSecretCiphertextBlob":"eA==","AliasName":"alias/`
