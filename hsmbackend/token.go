@@ -102,7 +102,7 @@ type Wrapper interface {
 	Unwrap(ctx context.Context, kek KeyRef, blob []byte, kt KeyType, attr Attributes) (KeyRef, error)
 }
 
-// OAEPWrapper moves an AES-256 key to another token under an [RSA4096] key pair of that one, by RSAES-OAEP (RFC 8017,
+// OAEPWrapper moves a key, an AES-256 key to another token under an [RSA4096] key pair of that one, by RSAES-OAEP (RFC 8017,
 // section 7.1) with an empty label, 512 bytes. Its methods return [ErrUnsupported] for a hash, [MechOAEPSHA256] or
 // [MechOAEPSHA1], that the token's capabilities do not name.
 type OAEPWrapper interface {
@@ -111,12 +111,13 @@ type OAEPWrapper interface {
 	// It returns [ErrNotExtractable] if material may not leave the token, [ErrInvalidInput] for another kind of key.
 	WrapOAEP(ctx context.Context, public []byte, hash Mechanism, material KeyRef) ([]byte, error)
 
-	// UnwrapOAEP makes an AES-256 key from blob with the private key of an RSA pair of any length that may unwrap. It
-	// returns [ErrIntegrity] if blob is not as long as the modulus, or was not made under its public key with the same
-	// hash. Some tokens also take a wrapped key of another length: then [Wrapper].Wrap answers [ErrInvalidInput] for one
-	// that is shorter than 25 bytes, and every use of one of 25 to 31 or more than 32 fails. Nothing but the answer
-	// tells the two causes apart, and a pair that answers often is an oracle: it is for one blob.
-	UnwrapOAEP(ctx context.Context, private KeyRef, hash Mechanism, blob []byte, attr Attributes) (KeyRef, error)
+	// UnwrapOAEP makes a key of type kt from blob, a private key from its PKCS #8 and as a session object only, with the
+	// private key of an RSA pair of any length that may unwrap. It returns [ErrIntegrity] if blob is not as long as the
+	// modulus, was not made under its public key with the same hash, or holds no private key of kt. Some tokens also take
+	// a secret key of another length: then [Wrapper].Wrap answers [ErrInvalidInput] for one whose wrapping is shorter or
+	// longer than kt's, and of AES-256 every use of one of 25 to 31 bytes fails. Nothing but the answer tells the two
+	// causes apart, and a pair that answers often is an oracle: it is for one blob.
+	UnwrapOAEP(ctx context.Context, private KeyRef, hash Mechanism, blob []byte, kt KeyType, attr Attributes) (KeyRef, error)
 }
 
 // Deriver makes keys from keys, without either becoming readable.

@@ -145,7 +145,7 @@ func createKey(ctx context.Context, r *Region, c *Call, in *CreateKeyInput) (*Cr
 	if err != nil {
 		return nil, err
 	}
-	origin, err := chooseOrigin(in.Origin, spec, in.MultiRegion)
+	origin, err := r.chooseOrigin(in.Origin, spec, in.MultiRegion)
 	if err != nil {
 		return nil, err
 	}

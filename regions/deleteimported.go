@@ -53,6 +53,9 @@ func deleteImportedKeyMaterial(ctx context.Context, r *Region, c *Call, in *Dele
 		c.response("keyMaterialId", id)
 	}
 	c.response("keyId", v.arn)
+	if v.key.Spec != SpecSymmetricDefault {
+		id = "" // as AWS: such keys have one material
+	}
 	return &DeleteImportedKeyMaterialOutput{KeyID: v.arn, KeyMaterialID: id}, nil
 }
 

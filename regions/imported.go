@@ -8,6 +8,7 @@ import (
 	"antipode/regions/awstime"
 	"antipode/regions/keyring"
 	"antipode/regions/keyset"
+	"antipode/regions/keyspec"
 )
 
 // The kinds of records that imported key material has beside those of every key.
@@ -129,7 +130,8 @@ func (r *Region) stateOf(v *view) KeyState {
 }
 
 // chooseOrigin decides where the material of a new key comes from.
-func chooseOrigin(origin, spec string, multiRegion bool) (string, error) {
+func (r *Region) chooseOrigin(origin, name string, multiRegion bool) (string, error) {
+	spec, _ := keyspec.Lookup(name) // it is one of the enumeration
 	switch {
 	case origin == "" || origin == OriginAWSKMS:
 		return OriginAWSKMS, nil
@@ -137,8 +139,9 @@ func chooseOrigin(origin, spec string, multiRegion bool) (string, error) {
 		return "", Errorf(CodeUnsupportedOperation, "Origin %s is not supported by this version of Antipode.", origin)
 	case multiRegion:
 		return "", Errorf(CodeUnsupportedOperation, "Multi-Region keys with imported key material are not supported by this version of Antipode.")
-	case spec != SpecSymmetricDefault:
-		return "", Errorf(CodeUnsupportedOperation, "Imported key material of key spec %s is not supported by this version of Antipode.", spec)
+	case !spec.Wrapped(r.caps):
+		return "", Errorf(CodeUnsupportedOperation, "Key material of key spec %s can't be imported in Region %s: its token cannot wrap %s keys.",
+			name, r.cfg.Name, spec.KeyType)
 	}
 	return origin, nil
 }

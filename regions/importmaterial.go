@@ -24,8 +24,8 @@ type ImportKeyMaterialInput struct {
 
 // ImportKeyMaterialOutput is the answer of ImportKeyMaterial.
 type ImportKeyMaterialOutput struct {
-	KeyID         string `json:"KeyId"` // ARN
-	KeyMaterialID string `json:"KeyMaterialId"`
+	KeyID         string `json:"KeyId"`                  // ARN
+	KeyMaterialID string `json:"KeyMaterialId,omitzero"` // of a symmetric key
 }
 
 // What ImportType may be.
@@ -99,6 +99,14 @@ func (in *ImportKeyMaterialInput) model() string {
 	return in.ExpirationModel
 }
 
+// fits refuses what AWS has for symmetric keys only.
+func (in *ImportKeyMaterialInput) fits(k Key) error {
+	if k.Spec != SpecSymmetricDefault && (in.ImportType != "" || in.KeyMaterialDescription != nil || in.KeyMaterialID != "") {
+		return Errorf(CodeValidation, "ImportType, KeyMaterialDescription and KeyMaterialId can only be specified for symmetric encryption keys.")
+	}
+	return nil
+}
+
 // checkValidTo: the date is in the future, and not too far, by the Region's clock.
 func (r *Region) checkValidTo(in *ImportKeyMaterialInput) error {
 	if in.ValidTo.IsZero() {
@@ -135,6 +143,9 @@ func importKeyMaterial(ctx context.Context, r *Region, c *Call, in *ImportKeyMat
 	if err := r.checkValidTo(in); err != nil {
 		return nil, err
 	}
+	if err := in.fits(v.key); err != nil {
+		return nil, err
+	}
 	p, err := r.openImportToken(ctx, v.key, in.ImportToken)
 	if err != nil {
 		return nil, err
@@ -157,6 +168,9 @@ func importKeyMaterial(ctx context.Context, r *Region, c *Call, in *ImportKeyMat
 	}
 	c.response("keyId", v.arn)
 	c.response("keyMaterialId", m.ID)
+	if v.key.Spec != SpecSymmetricDefault {
+		return &ImportKeyMaterialOutput{KeyID: v.arn}, nil
+	}
 	return &ImportKeyMaterialOutput{KeyID: v.arn, KeyMaterialID: m.ID}, nil
 }
 
@@ -166,7 +180,7 @@ func importError(err error) error {
 	case errors.Is(err, keyring.ErrNotOpened):
 		return &Error{Code: CodeInvalidCiphertext}
 	case errors.Is(err, keyring.ErrMaterialLength):
-		return Errorf(CodeIncorrectKeyMaterial, "The key material is not as long as the key spec of the KMS key requires.")
+		return Errorf(CodeIncorrectKeyMaterial, "The key material is not of the length that the key spec of the KMS key requires.")
 	}
 	return err
 }

@@ -83,16 +83,21 @@ func (in *GetParametersForImportInput) validate() error {
 }
 
 // checkWrapping refuses what AWS lists and does not do any more, or not outside of China, and what the token can't.
-func (r *Region) checkWrapping(spec, algorithm string) error {
+func (r *Region) checkWrapping(material, spec, algorithm string) error {
 	switch {
 	case algorithm == "RSAES_PKCS1_V1_5":
 		return Errorf(CodeUnsupportedOperation, "The wrapping algorithm RSAES_PKCS1_V1_5 is not supported: use RSAES_OAEP_SHA_256.")
 	case algorithm == "SM2PKE" || spec == "SM2":
 		return Errorf(CodeUnsupportedOperation, "The wrapping algorithm SM2PKE and the wrapping key spec SM2 are not supported.")
 	}
-	err := r.ring.CanImport(spec, algorithm)
-	if errors.Is(err, hsmbackend.ErrUnsupported) {
-		return Errorf(CodeUnsupportedOperation, "This Region's token can't open key material wrapped by %s to a key of spec %s.", algorithm, spec)
+	err := r.ring.CanImport(material, spec, algorithm)
+	switch {
+	case errors.Is(err, keyring.ErrWrapping):
+		return Errorf(CodeUnsupportedOperation, "The wrapping algorithm %s with a wrapping key of spec %s is not supported for key "+
+			"material of key spec %s.", algorithm, spec, material)
+	case errors.Is(err, hsmbackend.ErrUnsupported):
+		return Errorf(CodeUnsupportedOperation, "This Region's token can't open %s key material wrapped by %s to a key of spec %s.",
+			material, algorithm, spec)
 	}
 	return err
 }
@@ -120,7 +125,7 @@ func getParametersForImport(ctx context.Context, r *Region, c *Call, in *GetPara
 	if err := r.admitImported(ctx, c, v); err != nil {
 		return nil, err
 	}
-	if err := r.checkWrapping(in.WrappingKeySpec, in.WrappingAlgorithm); err != nil {
+	if err := r.checkWrapping(v.key.Spec, in.WrappingKeySpec, in.WrappingAlgorithm); err != nil {
 		return nil, err
 	}
 	if err := r.proceed(ctx, c); err != nil {

@@ -91,7 +91,7 @@ func receivedKey(ctx context.Context, token hsmbackend.Token, suite wire.Suite, 
 		return wrappingKey(ctx, token, suite, own, t.RAKA, transcript, hsmbackend.UsageUnwrap, scope)
 	}
 	defer func() { err = errors.Join(err, token.Destroy(context.WithoutCancel(ctx), own)) }()
-	return token.UnwrapOAEP(ctx, own, oaepHash(suite), t.RWK, rwkAttributes(hsmbackend.UsageUnwrap, scope))
+	return token.UnwrapOAEP(ctx, own, oaepHash(suite), t.RWK, hsmbackend.AES256, rwkAttributes(hsmbackend.UsageUnwrap, scope))
 }
 
 // agreementKey makes the ephemeral key pair of one exchange in an ECDH suite (RAKA or RAKB), which can do ECDH and nothing else, and

@@ -100,11 +100,15 @@ func (f *faulty) WrapOAEP(
 }
 
 func (f *faulty) UnwrapOAEP(
-	ctx context.Context, private hsmbackend.KeyRef, hash hsmbackend.Mechanism, blob []byte, attr hsmbackend.Attributes,
+	ctx context.Context, private hsmbackend.KeyRef, hash hsmbackend.Mechanism, blob []byte, kt hsmbackend.KeyType, attr hsmbackend.Attributes,
 ) (hsmbackend.KeyRef, error) {
 	return inject(f, "UnwrapOAEP", func() (hsmbackend.KeyRef, error) {
-		return f.Token.UnwrapOAEP(ctx, private, hash, blob, attr)
+		return f.Token.UnwrapOAEP(ctx, private, hash, blob, kt, attr)
 	})
+}
+
+func (f *faulty) RecoverPublic(ctx context.Context, key hsmbackend.KeyRef) ([]byte, error) {
+	return inject(f, "RecoverPublic", func() ([]byte, error) { return f.Token.RecoverPublic(ctx, key) })
 }
 
 func (f *faulty) ImportKey(

@@ -63,7 +63,7 @@ func oaep(t *testing.T, tok hsmbackend.Token) {
 		if !tok.Capabilities().HasMechanism(hash) {
 			_, err := tok.WrapOAEP(ctx, nil, hash, hsmbackend.KeyRef{})
 			wants(t, err, hsmbackend.ErrUnsupported, "wrap, "+string(hash))
-			_, err = tok.UnwrapOAEP(ctx, hsmbackend.KeyRef{}, hash, nil, gcmAttributes())
+			_, err = tok.UnwrapOAEP(ctx, hsmbackend.KeyRef{}, hash, nil, hsmbackend.AES256, gcmAttributes())
 			wants(t, err, hsmbackend.ErrUnsupported, "unwrap, "+string(hash))
 			continue
 		}
@@ -74,7 +74,7 @@ func oaep(t *testing.T, tok hsmbackend.Token) {
 			t.Errorf("%d session objects, were %d: is the public half still there?", now[0], before[0])
 		}
 		value := secretBytes(t, 32)
-		ref := must(tok.UnwrapOAEP(ctx, pair, hash, seal(t, pub, soft, value), checkable(tok)))(t)
+		ref := must(tok.UnwrapOAEP(ctx, pair, hash, seal(t, pub, soft, value), hsmbackend.AES256, checkable(tok)))(t)
 		isKey(t, tok, ref, value)
 		_, err := tok.WrapOAEP(ctx, der, hash, ref)
 		wants(t, err, hsmbackend.ErrNotExtractable, "wrap what may not leave")
@@ -116,7 +116,7 @@ func oaepTampered(t *testing.T, tok hsmbackend.Token, pair hsmbackend.KeyRef, pu
 	for i := 0; i < len(good); i += 41 {
 		bad := slices.Clone(good)
 		bad[i] ^= 0x10
-		_, err := tok.UnwrapOAEP(ctx, pair, hash, bad, gcmAttributes())
+		_, err := tok.UnwrapOAEP(ctx, pair, hash, bad, hsmbackend.AES256, gcmAttributes())
 		wants(t, err, hsmbackend.ErrIntegrity, "one bit changed")
 	}
 	other := crypto.SHA512
@@ -128,11 +128,11 @@ func oaepTampered(t *testing.T, tok hsmbackend.Token, pair hsmbackend.KeyRef, pu
 		"another key's": foreign, "zeros": make([]byte, 512), "ones": slices.Repeat([]byte{0xff}, 512), "short": good[:511],
 		"long": append(slices.Clone(good), 0), "empty": nil, "another hash": seal(t, pub, other, value), "a label": labelled,
 	} {
-		_, err := tok.UnwrapOAEP(ctx, pair, hash, bad, gcmAttributes())
+		_, err := tok.UnwrapOAEP(ctx, pair, hash, bad, hsmbackend.AES256, gcmAttributes())
 		wants(t, err, hsmbackend.ErrIntegrity, name)
 	}
 	// The session still serves.
-	ref := must(tok.UnwrapOAEP(ctx, pair, hash, good, gcmAttributes()))(t)
+	ref := must(tok.UnwrapOAEP(ctx, pair, hash, good, hsmbackend.AES256, gcmAttributes()))(t)
 	destroy(t, tok, ref)
 	// The pair does nothing else.
 	_, err = tok.SignECDSA(ctx, pair, make([]byte, 48))
@@ -177,7 +177,7 @@ func oaepRefuses(t *testing.T, tok hsmbackend.Token) {
 	}
 	_, err = tok.WrapOAEP(ctx, nil, hsmbackend.MechAESKWP, k)
 	wants(t, err, hsmbackend.ErrInvalidInput, "not an OAEP mechanism")
-	_, err = tok.UnwrapOAEP(ctx, k, hash, make([]byte, 512), gcmAttributes())
+	_, err = tok.UnwrapOAEP(ctx, k, hash, make([]byte, 512), hsmbackend.AES256, gcmAttributes())
 	wants(t, err, hsmbackend.ErrInvalidInput, "a secret key unwraps")
 	m := key(t, tok, hsmbackend.HMACSHA256, extractable(macAttributes()))
 	defer destroy(t, tok, m)

@@ -11,6 +11,33 @@ import (
 	"testing"
 )
 
+// PrivateByOpenSSL makes a private key with the openssl program, and returns it as PKCS #8 and its public half as
+// SubjectPublicKeyInfo, both DER. kind is "RSA" with a modulus length, or "EC" with the name of a curve.
+func PrivateByOpenSSL(t testing.TB, kind, parameter string) (private, public []byte) {
+	t.Helper()
+	option := "ec_paramgen_curve:" + parameter
+	if kind == "RSA" {
+		option = "rsa_keygen_bits:" + parameter
+	}
+	dir := t.TempDir()
+	run := func(args ...string) []byte {
+		c := exec.CommandContext(context.WithoutCancel(t.Context()), "openssl", args...)
+		c.Dir = dir
+		out, err := c.Output()
+		if err != nil {
+			t.Fatalf("openssl %s: %v", args[0], err)
+		}
+		return out
+	}
+	run("genpkey", "-algorithm", kind, "-pkeyopt", option, "-out", "pem")
+	run("pkcs8", "-topk8", "-nocrypt", "-in", "pem", "-outform", "DER", "-out", "key")
+	private, err := os.ReadFile(filepath.Clean(filepath.Join(dir, "key")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return private, run("pkey", "-in", "pem", "-pubout", "-outform", "DER")
+}
+
 // WrapByOpenSSL wraps material to an RSA public key (DER SubjectPublicKeyInfo) with the openssl program, as who imports
 // key material into a KMS does. algorithm is AWS's: RSAES_OAEP_SHA_1, RSAES_OAEP_SHA_256, RSA_AES_KEY_WRAP_SHA_1 or
 // RSA_AES_KEY_WRAP_SHA_256.

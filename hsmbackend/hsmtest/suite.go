@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(t *testing.T) hsmbackend.Token) {
 		{"pairs: what they refuse", pairsRefuse},
 		{"OAEP decryption", decryptsOAEP},
 		{"ECDH agreement", agreesECDH},
+		{"import of private keys", importsPairs},
 	}...))
 }
 

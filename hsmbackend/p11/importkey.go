@@ -5,6 +5,7 @@ import "C"
 
 import (
 	"context"
+	"errors"
 	"unsafe"
 
 	"github.com/miekg/pkcs11"
@@ -22,18 +23,43 @@ func (t *Token) ImportKey(
 		return hsmbackend.KeyRef{}, err
 	}
 	switch {
-	case p.kind.class != hsmbackend.ClassSecret:
-		return hsmbackend.KeyRef{}, invalid(op, "not a symmetric key type")
-	case len(value) != p.kind.length:
-		return hsmbackend.KeyRef{}, invalid(op, "length of the key")
 	case attr.Token || attr.UnwrapSensitive:
 		return hsmbackend.KeyRef{}, invalid(op, "more than a session object")
+	case p.kind.class == hsmbackend.ClassPrivate:
+		return t.importPrivate(ctx, kt, value, attr)
+	case len(value) != p.kind.length:
+		return hsmbackend.KeyRef{}, invalid(op, "length of the key")
 	}
 	ref, _, err := t.create(ctx, op, p, nil, func(k *call, tmpl []*pkcs11.Attribute) (pkcs11.ObjectHandle, []byte, error) {
 		h, err := k.createObject(tmpl, value)
 		return h, nil, err
 	})
 	return ref, err
+}
+
+// importPrivate wraps a PKCS #8 private key under an AES key that is imported for it, and has the token unwrap it.
+func (t *Token) importPrivate(
+	ctx context.Context, kt hsmbackend.KeyType, value []byte, attr hsmbackend.Attributes,
+) (ref hsmbackend.KeyRef, err error) {
+	if len(value) < 16 || len(value) > maxWrapped-16 {
+		return ref, &hsmbackend.Error{Op: "import key", Kind: hsmbackend.ErrIntegrity}
+	}
+	over, err := t.Random(ctx, 32)
+	if err != nil {
+		return ref, err
+	}
+	defer clear(over)
+	kek, err := t.ImportKey(ctx, hsmbackend.AES256, over, hsmbackend.Attributes{
+		Label: attr.Label, Scope: attr.Scope, Usage: hsmbackend.UsageUnwrap, Mechanisms: []hsmbackend.Mechanism{hsmbackend.MechAESKWP},
+	})
+	if err != nil {
+		return ref, err
+	}
+	blob, err := wrapKWP(over, value)
+	if err == nil {
+		ref, err = t.Unwrap(ctx, kek, blob, kt, attr)
+	}
+	return ref, errors.Join(err, t.Destroy(context.WithoutCancel(ctx), kek))
 }
 
 // tryImport finds out whether the token takes a secret key in the clear.

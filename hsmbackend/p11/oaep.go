@@ -114,20 +114,23 @@ func (t *Token) importTemplate(pub *rsa.PublicKey) []*pkcs11.Attribute {
 
 // UnwrapOAEP implements [hsmbackend.OAEPWrapper].
 func (t *Token) UnwrapOAEP(
-	ctx context.Context, private hsmbackend.KeyRef, hash hsmbackend.Mechanism, blob []byte, attr hsmbackend.Attributes,
+	ctx context.Context, private hsmbackend.KeyRef, hash hsmbackend.Mechanism, blob []byte, kt hsmbackend.KeyType, attr hsmbackend.Attributes,
 ) (hsmbackend.KeyRef, error) {
 	const op = "unwrap by OAEP"
 	mech, err := t.oaep(op, hash)
 	if err != nil {
 		return hsmbackend.KeyRef{}, err
 	}
-	p, err := t.plan(op, hsmbackend.AES256, attr)
+	p, err := t.plan(op, kt, attr)
 	if err != nil {
 		return hsmbackend.KeyRef{}, err
 	}
 	p.unwrapped = true
-	if private.Class != hsmbackend.ClassPrivate {
+	switch {
+	case private.Class != hsmbackend.ClassPrivate:
 		return hsmbackend.KeyRef{}, invalid(op, "not a private key")
+	case p.ref.Class == hsmbackend.ClassPrivate && attr.Token:
+		return hsmbackend.KeyRef{}, invalid(op, "a key pair can't be unwrapped to a token object: its public half is missing")
 	}
 	var more []*pkcs11.Attribute
 	if t.cfg.Profile.ValueLenInUnwrap {

@@ -45,6 +45,7 @@ func TestJudge(t *testing.T) {
 		{rv: pkcs11.CKR_KEY_HANDLE_INVALID, probe: fateModule, kind: hsmbackend.ErrUnavailable, fate: fateModule},
 		{rv: pkcs11.CKR_KEY_UNEXTRACTABLE, kind: hsmbackend.ErrNotExtractable, fate: fateFine},
 		{rv: pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED, kind: hsmbackend.ErrNotPermitted, fate: fateFine},
+		{rv: pkcs11.CKR_KEY_SIZE_RANGE, kind: hsmbackend.ErrNotPermitted, fate: fateFine},
 		{rv: pkcs11.CKR_DEVICE_MEMORY, kind: hsmbackend.ErrFull, fate: fateFine},
 		{rv: pkcs11.CKR_SESSION_COUNT, kind: hsmbackend.ErrFull, fate: fateFine},
 		{rv: pkcs11.CKR_PIN_LOCKED, kind: hsmbackend.ErrPIN, fate: fateFine},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"antipode/hsmbackend"
+	"antipode/regions/keyspec"
 )
 
 // How imported material is wrapped, with AWS's names.
@@ -21,6 +22,8 @@ const (
 var (
 	// ErrNotOpened says that wrapped material does not open with its pair. It says no more, whatever is wrong.
 	ErrNotOpened = errors.New("imported material does not open")
+	// ErrWrapping says that material of this kind is not wrapped in this way.
+	ErrWrapping = errors.New("wrapping algorithm is not for this material")
 	// ErrMaterialLength says that what was wrapped is not as long as its key spec wants it.
 	ErrMaterialLength = errors.New("imported material has the wrong length")
 )
@@ -39,9 +42,10 @@ func importHash(algorithm string) (hash hsmbackend.Mechanism, hybrid bool, err e
 	return "", false, fmt.Errorf("%w: wrapping algorithm %s", hsmbackend.ErrUnsupported, algorithm)
 }
 
-// CanImport returns [hsmbackend.ErrUnsupported] if the token can't open material that is wrapped so.
-func (r *Ring) CanImport(spec, algorithm string) error {
-	hash, _, err := importHash(algorithm)
+// CanImport returns [hsmbackend.ErrUnsupported] if the token can't open material of a key spec that is wrapped so, and
+// [ErrWrapping] if AWS does not have such material wrapped so.
+func (r *Ring) CanImport(material, spec, algorithm string) error {
+	hash, hybrid, err := importHash(algorithm)
 	if err != nil {
 		return err
 	}
@@ -49,15 +53,23 @@ func (r *Ring) CanImport(spec, algorithm string) error {
 	if err != nil {
 		return err
 	}
+	what, known := keyspec.Lookup(material)
+	if !known || !what.Built() {
+		return fmt.Errorf("%w: key spec %s", hsmbackend.ErrUnsupported, material)
+	}
+	_, isRSA := what.RSA()
+	if !hybrid && (isRSA || what.KeyType == hsmbackend.ECP521 && kt == hsmbackend.RSA2048) {
+		return fmt.Errorf("%w: %s by %s to %s", ErrWrapping, material, algorithm, spec) // it may be longer than the modulus
+	}
 	takes := r.caps.HasMechanism(hash) || r.caps.OAEPOnHost(hash) && r.caps.ImportsKeys
-	if !r.caps.HasKeyType(kt) || !r.caps.Wraps(kt) || !takes {
-		return fmt.Errorf("%w: %s to %s", hsmbackend.ErrUnsupported, algorithm, spec)
+	if !r.caps.HasKeyType(kt) || !r.caps.Wraps(kt) || !what.Wrapped(r.caps) || !takes {
+		return fmt.Errorf("%w: %s by %s to %s", hsmbackend.ErrUnsupported, material, algorithm, spec)
 	}
 	return nil
 }
 
-// Import takes over material that was wrapped to p outside: for the key that m describes (Account, KeyID, Spec, Usage,
-// Origin, Created), of AES-256. admit is asked with the material's id before anything is kept, and its error is the
+// Import takes over material that was wrapped to p outside, for the key that m describes (Account, KeyID, Spec, Usage,
+// Origin, Created): the bytes of a secret key, the PKCS #8 of a private key. admit is asked with the material's id before anything is kept, and its error is the
 // answer. It returns m completed, [ErrNotOpened] or [ErrMaterialLength]. Nothing of it stays on the token.
 //
 // With [WrapOAEPSHA1] and [WrapRSAAESSHA1], where the token has that OAEP, all of it happens on the token. Where the token
@@ -75,8 +87,18 @@ func (r *Ring) Import(
 	if err != nil {
 		return m, err
 	}
-	// A token that does not tell how long a key is that it has unwrapped: one of 16 or 24 bytes identifies itself, and is
-	// wrapped shorter; every other one can't be used.
+	spec, _, err := kind(m)
+	if err != nil {
+		return m, err
+	}
+	if spec.Pair() {
+		if m.Public, err = r.token.RecoverPublic(ctx, ref); err != nil {
+			return m, fmt.Errorf("public key of imported material: %w", err)
+		}
+	}
+	// A token that does not tell how long a key is that it has unwrapped: an AES key of 16 or 24 bytes identifies itself,
+	// and is wrapped shorter; every other one can't be used. HMAC keys have a least length there, and 7 bytes more than it at
+	// most show in what is wrapped.
 	m.ID, err = r.identify(ctx, ref, m)
 	if errors.Is(err, hsmbackend.ErrNotPermitted) || errors.Is(err, hsmbackend.ErrInvalidInput) {
 		return m, ErrMaterialLength // its attributes permit it, so what the token minds is the key
@@ -105,12 +127,9 @@ func (r *Ring) openImport(
 	if err != nil {
 		return ref, err
 	}
-	_, kt, err := kind(m)
+	spec, kt, err := kind(m)
 	if err != nil {
 		return ref, err
-	}
-	if kt != hsmbackend.AES256 {
-		return ref, fmt.Errorf("%w: import of %s", hsmbackend.ErrUnsupported, m.Spec)
 	}
 	_, modulus, err := pairType(p.Spec)
 	if err != nil {
@@ -118,13 +137,17 @@ func (r *Ring) openImport(
 	}
 	attr := r.transient(m)
 	attr.Scope = scope
+	if spec.Class() == hsmbackend.ClassPrivate && m.Usage == keyspec.KeyAgreement { // for RecoverPublic
+		attr.Usage |= hsmbackend.UsageSign
+		attr.Mechanisms = append(attr.Mechanisms, hsmbackend.MechECDSA)
+	}
 	if !hybrid {
-		return r.openOAEP(ctx, p, hash, blob, attr)
+		return r.openOAEP(ctx, p, hash, blob, kt, attr)
 	}
 	if len(blob) <= modulus {
 		return ref, ErrNotOpened
 	}
-	over, err := r.openOAEP(ctx, p, hash, blob[:modulus], hsmbackend.Attributes{
+	over, err := r.openOAEP(ctx, p, hash, blob[:modulus], hsmbackend.AES256, hsmbackend.Attributes{
 		Label: "antipode/import", Scope: scope, Usage: hsmbackend.UsageUnwrap,
 		Mechanisms: []hsmbackend.Mechanism{hsmbackend.MechAESKWP},
 	})
@@ -134,16 +157,16 @@ func (r *Ring) openImport(
 	if err != nil {
 		return ref, err
 	}
-	if len(blob)-modulus != 40 {
-		return ref, ErrMaterialLength // of AES-256; every other length shows in the blob's
+	if _, wrapped, err := keyspec.WrappedSize(m.Spec); err != nil || !spec.Pair() && len(blob)-modulus != wrapped {
+		return ref, errors.Join(err, ErrMaterialLength)
 	}
 	ref, err = r.token.Unwrap(ctx, over, blob[modulus:], kt, attr)
 	return ref, notOpened(err)
 }
 
-// openOAEP makes an AES-256 key of what OAEP had wrapped.
+// openOAEP makes a key of what OAEP had wrapped.
 func (r *Ring) openOAEP(
-	ctx context.Context, p WrappingPair, hash hsmbackend.Mechanism, blob []byte, attr hsmbackend.Attributes,
+	ctx context.Context, p WrappingPair, hash hsmbackend.Mechanism, blob []byte, kt hsmbackend.KeyType, attr hsmbackend.Attributes,
 ) (ref hsmbackend.KeyRef, err error) {
 	if r.caps.HasMechanism(hash) {
 		private, err := r.openPair(ctx, p, hsmbackend.Attributes{
@@ -152,7 +175,7 @@ func (r *Ring) openOAEP(
 		if err != nil {
 			return ref, err
 		}
-		ref, err = r.token.UnwrapOAEP(ctx, private, hash, blob, attr)
+		ref, err = r.token.UnwrapOAEP(ctx, private, hash, blob, kt, attr)
 		return ref, notOpened(err)
 	}
 	private, err := r.openPair(ctx, p, hsmbackend.Attributes{
@@ -167,11 +190,13 @@ func (r *Ring) openOAEP(
 	if err != nil {
 		return ref, notOpened(err)
 	}
-	if len(value) != 32 {
+	ref, err = r.token.ImportKey(ctx, kt, value, attr)
+	switch {
+	case errors.Is(err, hsmbackend.ErrInvalidInput):
 		return ref, ErrMaterialLength
-	}
-	ref, err = r.token.ImportKey(ctx, hsmbackend.AES256, value, attr)
-	if err != nil {
+	case errors.Is(err, hsmbackend.ErrIntegrity):
+		return ref, ErrNotOpened
+	case err != nil:
 		return ref, fmt.Errorf("import key material: %w", err)
 	}
 	return ref, nil

@@ -52,7 +52,7 @@ func TestImport(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, algorithm := range wrapAlgorithms {
-			if err := r.CanImport(spec, algorithm); err != nil {
+			if err := r.CanImport("SYMMETRIC_DEFAULT", spec, algorithm); err != nil {
 				t.Error(err)
 			}
 			blob := wrapped(t, p.Public, algorithm, material)

@@ -140,9 +140,9 @@ func (r *recording) Unwrap(
 }
 
 func (r *recording) UnwrapOAEP(
-	ctx context.Context, private hsmbackend.KeyRef, hash hsmbackend.Mechanism, blob []byte, attr hsmbackend.Attributes,
+	ctx context.Context, private hsmbackend.KeyRef, hash hsmbackend.Mechanism, blob []byte, kt hsmbackend.KeyType, attr hsmbackend.Attributes,
 ) (hsmbackend.KeyRef, error) {
-	ref, err := r.Token.UnwrapOAEP(ctx, private, hash, blob, attr)
+	ref, err := r.Token.UnwrapOAEP(ctx, private, hash, blob, kt, attr)
 	r.w.note("UnwrapOAEP", ref, attr, err)
 	return ref, err
 }
