@@ -37,8 +37,9 @@ func (n *Node) Tick(ctx context.Context) error {
 	return errors.Join(n.step(ctx), n.sendAll(ctx))
 }
 
-// step goes on with exchanges, changes of primaries, and what the primaries of deleted replicas are to be told. Peers are served side by side, so that one that does not answer holds
-// up no other; of one peer's exchanges, oldest first, those after one that could not go on wait for the next step.
+// step goes on with exchanges, changes of primaries, and what the primaries of deleted replicas are to be told. Peers are
+// served side by side, so that one that does not answer holds up no other; of one peer's exchanges, oldest first, those
+// after one that could not go on wait for the next step.
 func (n *Node) step(ctx context.Context) error {
 	errs := []error{n.dropOverdue(ctx), n.requests.sweep()}
 	if n.region.Recovering() {
@@ -59,6 +60,11 @@ func (n *Node) step(ctx context.Context) error {
 	}
 	unsaid, err := n.unsaid(ctx)
 	errs = append(errs, err)
+	moving, err := n.handOvers(ctx)
+	errs = append(errs, err)
+	if n.region.Recovering() {
+		unsaid, moving = nil, nil // what it says of its keys is old
+	}
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	beside := func(fn func() error) {
@@ -72,11 +78,6 @@ func (n *Node) step(ctx context.Context) error {
 	}
 	for _, list := range byPeer {
 		beside(func() error { return n.driveAll(ctx, list) })
-	}
-	moving, err := n.handOvers(ctx)
-	errs = append(errs, err)
-	if n.region.Recovering() {
-		unsaid, moving = nil, nil // what it says of its keys is old
 	}
 	for _, list := range moving {
 		beside(func() error { return n.handOverAll(ctx, list) })
