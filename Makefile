@@ -37,9 +37,10 @@ crash: ## every crash point, and 1,000 replications between two Regions under ra
 	@ANTIPODE_EVERY_CRASH=1 ci/test.sh -v -run TestCrashPoints ./ci/crash
 	@ANTIPODE_KILL_LOOP=1000 ci/test.sh -v -run TestKillLoop ./ci/crash
 
-soak: ## every fault of an exchange, and 300 random schedules of messages, losses and restarts
+soak: ## every fault of an exchange, 300 random schedules of one, and 100,000 random steps of three and five Regions
 	@ci/install.sh test
 	@ANTIPODE_EVERY_FAULT=1 ANTIPODE_SCHEDULES=300 ci/test.sh -v -run 'TestFaults|TestSchedules' ./replication
+	@ANTIPODE_SIMULATION_STEPS=100000 TEST_TIMEOUT=3h ci/test.sh -v -run 'TestSimulation$$' ./replication/simtest
 
 model: ## the coordination of a key as a model, searched exhaustively (docs/model)
 	@ci/install.sh model

@@ -24,7 +24,7 @@ func (s *sim) create() {
 	if err != nil {
 		return
 	}
-	id := out.(*regions.CreateKeyOutput).KeyMetadata.KeyID //nolint:errcheck,forcetypeassert // a panic is a failure
+	id := out.(*regions.CreateKeyOutput).KeyMetadata.KeyID //nolint:forcetypeassert // a panic is a failure
 	s.keys[id] = newKnown(id, len(s.keys))
 }
 

@@ -12,7 +12,7 @@ import (
 type stamp [3]uint64
 
 func stampOf(s *keyset.State) stamp {
-	return stamp{uint64(s.Epoch.Generation), uint64(s.Epoch.Term), s.Sequence}
+	return stamp{s.Epoch.Generation, s.Epoch.Term, s.Sequence}
 }
 
 func (a stamp) less(b stamp) bool { return slices.Compare(a[:], b[:]) < 0 }

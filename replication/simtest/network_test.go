@@ -83,11 +83,12 @@ func (n *network) carry(m simtest.Message, deliver simtest.Deliver) ([]byte, err
 		n.late = append(n.late, m)
 	}
 	n.mu.Unlock()
-	switch {
-	case q == broken:
+	switch q {
+	case broken:
 		return nil, simtest.ErrLost
-	case q == whole:
+	case whole:
 		return deliver(m.Data)
+	case flaky:
 	}
 	switch fate {
 	case 0, 3:
