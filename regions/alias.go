@@ -81,6 +81,9 @@ func (r *Region) pointAlias(ctx context.Context, c *Call, in *AliasInput, check 
 		if err := checkState(c.op.Name, k.State, v.arn); err != nil {
 			return err
 		}
+		if err := r.putOnce(ctx, tx, c, nil); err != nil {
+			return err
+		}
 		if existing != nil {
 			a.Created = existing.Created
 			if existing.KeyID == a.KeyID {
@@ -139,6 +142,9 @@ func (r *Region) admitAlias(ctx context.Context, c *Call, v *view, name string) 
 		}
 	}
 	if err := r.allowOn(c, c.op.Action, r.place(v.key.Account).Alias(name)); err != nil {
+		return err
+	}
+	if err := r.answered(ctx, c); err != nil {
 		return err
 	}
 	if err := checkState(c.op.Name, r.stateOf(v), v.arn); err != nil {

@@ -22,6 +22,10 @@ type Call struct {
 	// allowed: a decision was made, in the caller's favour. admitted: all decisions were, and proceed has been passed, as
 	// every call must have that is answered.
 	allowed, admitted bool
+	// once is to be recorded with what the call creates, nil without an idempotency key; onceBusy says that another call is
+	// being made under it.
+	once     *OnceRecord
+	onceBusy bool
 	// request is what policies are asked; its Context is filled in by the operation before it is admitted.
 	request policy.Request
 }
@@ -33,7 +37,11 @@ const auditTimeout = 10 * time.Second
 // that the operation's class asks for. The answer is given only if they were written. The error, if any, is an
 // [*Error], which holds nothing that the caller may not see.
 func (r *Region) Do(ctx context.Context, op Operation, caller Caller, input any) (any, error) {
-	c := &Call{op: op, caller: caller}
+	return r.do(ctx, &Call{op: op, caller: caller}, input)
+}
+
+func (r *Region) do(ctx context.Context, c *Call, input any) (any, error) {
+	op, caller := c.op, &c.caller
 	c.request = r.newRequest(&c.caller)
 	c.event = r.newEvent(c)
 	out, err := r.run(ctx, c, input)
@@ -80,6 +88,9 @@ func (r *Region) run(ctx context.Context, c *Call, input any) (any, error) {
 		return nil, err
 	}
 	out, err := c.op.run(ctx, r, c, input)
+	if before := (*onceAnswer)(nil); errors.As(err, &before) {
+		return c.replay(before)
+	}
 	if err == nil && !c.admitted {
 		return nil, fmt.Errorf("%s has answered without having been allowed", c.op.Name)
 	}

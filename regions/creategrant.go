@@ -177,6 +177,9 @@ func createGrant(ctx context.Context, r *Region, c *Call, in *CreateGrantInput) 
 	if err := r.allow(ctx, c, c.op.Action, v); err != nil {
 		return nil, err
 	}
+	if err := r.answered(ctx, c); err != nil {
+		return nil, err
+	}
 	if err := checkState(c.op.Name, r.stateOf(v), v.arn); err != nil {
 		return nil, err
 	}
@@ -194,27 +197,22 @@ func createGrant(ctx context.Context, r *Region, c *Call, in *CreateGrantInput) 
 		return nil, err
 	}
 	g.ID, g.Created = hex.EncodeToString(id), r.Now().UnixMilli()
-	name := grantName{account: g.Account, keyID: g.KeyID, id: g.ID}
-	token, err := r.newGrantToken(ctx, name)
+	out, err := r.putGrant(ctx, c, v, g)
 	if err != nil {
 		return nil, err
 	}
-	if name.id, err = r.putGrant(ctx, c, v, g); err != nil {
-		return nil, err
-	}
-	if name.id != g.ID {
-		if token, err = r.newGrantToken(ctx, name); err != nil {
-			return nil, err
-		}
-	}
-	c.response("grantId", name.id)
+	c.response("grantId", out.GrantID)
 	c.response("keyId", v.arn)
-	return &CreateGrantOutput{GrantToken: token, GrantID: name.id}, nil
+	return out, nil
 }
 
-// putGrant commits a grant, unless one with its name says the same already. It returns the id of the one that is there
+// putGrant commits a grant, unless one with its name says the same already. It answers with the one that is there
 // afterwards.
-func (r *Region) putGrant(ctx context.Context, c *Call, v *view, g GrantRecord) (id string, err error) {
+func (r *Region) putGrant(ctx context.Context, c *Call, v *view, g GrantRecord) (out *CreateGrantOutput, err error) {
+	token, err := r.newGrantToken(ctx, grantName{account: g.Account, keyID: g.KeyID, id: g.ID})
+	if err != nil {
+		return nil, err
+	}
 	err = r.Update(ctx, func(tx Tx) error {
 		k, err := Get[Key](ctx, tx, r.ring, v.key.RecordKey())
 		if errors.Is(err, ErrNoRecord) {
@@ -231,17 +229,29 @@ func (r *Region) putGrant(ctx context.Context, c *Call, v *view, g GrantRecord) 
 			return err
 		}
 		if g.Name != "" {
-			if id, err = r.repeated(ctx, have, g); id != "" || err != nil {
+			id, err := r.repeated(ctx, have, g)
+			if err != nil {
 				return err
+			}
+			if id != "" {
+				repeat := grantName{account: g.Account, keyID: g.KeyID, id: id}
+				if token, err = r.newGrantToken(ctx, repeat); err != nil {
+					return err
+				}
+				out = &CreateGrantOutput{GrantToken: token, GrantID: id}
+				return r.putOnce(ctx, tx, c, out)
 			}
 		}
 		if len(have) >= grantsPerKey {
 			return tooManyGrants(v.arn)
 		}
-		id = g.ID
+		out = &CreateGrantOutput{GrantToken: token, GrantID: g.ID}
+		if err := r.putOnce(ctx, tx, c, out); err != nil {
+			return err
+		}
 		return Put(ctx, tx, r.ring, g)
 	})
-	return id, err
+	return out, err
 }
 
 func tooManyGrants(key string) *Error {

@@ -166,6 +166,9 @@ func createKey(ctx context.Context, r *Region, c *Call, in *CreateKeyInput) (*Cr
 			return nil, err
 		}
 	}
+	if err := r.answered(ctx, c); err != nil {
+		return nil, err
+	}
 	document, err := r.checkPolicy(ctx, in.Policy, account)
 	if err != nil {
 		return nil, err
@@ -194,16 +197,12 @@ func createKey(ctx context.Context, r *Region, c *Call, in *CreateKeyInput) (*Cr
 		k = newImportedKey(k)
 	}
 	c.resource(r.KeyARN(account, id), account)
-	if err := r.makeKey(ctx, k, document, in.MultiRegion); err != nil {
-		return nil, err
-	}
-	v, err := r.views.key(ctx, id)
+	out, err := r.makeKey(ctx, c, k, document, in.MultiRegion)
 	if err != nil {
 		return nil, err
 	}
-	m := r.metadata(v)
-	c.response("keyId", m.KeyID)
-	return &CreateKeyOutput{KeyMetadata: m}, nil
+	c.response("keyId", out.KeyMetadata.KeyID)
+	return out, nil
 }
 
 // newKeyID makes a key id from the token's random numbers: "mrk-" and 32 hex digits, or a UUID.
@@ -220,30 +219,51 @@ func (r *Region) newKeyID(ctx context.Context, multiRegion bool) (string, error)
 }
 
 // makeKey makes the material of a new key, unless it is to be imported, and commits all its records at once.
-func (r *Region) makeKey(ctx context.Context, k Key, document string, multiRegion bool) error {
+func (r *Region) makeKey(ctx context.Context, c *Call, k Key, document string, multiRegion bool) (*CreateKeyOutput, error) {
 	if k.Origin == OriginExternal {
-		return r.Update(ctx, func(tx Tx) error { return r.putNew(ctx, tx, k, document) })
+		out := r.newKeyAnswer(k)
+		return out, r.Update(ctx, func(tx Tx) error {
+			if err := r.putNew(ctx, tx, k, document); err != nil {
+				return err
+			}
+			return r.putOnce(ctx, tx, c, out)
+		})
 	}
 	m, err := r.makeMaterial(ctx, k, k.Created)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	k.Current = m.ID
 	if multiRegion {
 		if k.MultiRegion, err = r.newKeySet(ctx, k, m); err != nil {
-			return err
+			return nil, err
 		}
 	}
+	out := r.newKeyAnswer(k)
 	err = r.Update(ctx, func(tx Tx) error {
 		if err := r.putNew(ctx, tx, k, document, m); err != nil {
+			return err
+		}
+		if err := r.putOnce(ctx, tx, c, out); err != nil {
 			return err
 		}
 		return tx.Delete(ctx, TokenKey{Account: k.Account, KeyID: k.KeyID}.RecordKey())
 	})
 	if err != nil {
 		r.abandon(ctx, k, m)
+		return nil, err
 	}
-	return err
+	return out, nil
+}
+
+// newKeyAnswer is the answer of CreateKey.
+func (r *Region) newKeyAnswer(k Key) *CreateKeyOutput {
+	made := view{key: k, arn: r.KeyARN(k.Account, k.KeyID)}
+	made.spec, _ = keyspec.Lookup(k.Spec)
+	if k.MultiRegion != nil {
+		made.shared = k.MultiRegion.State
+	}
+	return &CreateKeyOutput{KeyMetadata: r.metadata(&made)}
 }
 
 // makeMaterial makes new material for a key on the token. If that fails nothing of it stays.

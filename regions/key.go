@@ -51,6 +51,7 @@ const (
 	KindDestEx    RecordKind = "exchange-destination"
 	KindTombstone RecordKind = "tombstone"
 	KindGrant     RecordKind = "grant"
+	KindOnce      RecordKind = "once"
 	KindStanding  RecordKind = "member-standing"
 
 	KindHandOver   RecordKind = "hand-over"

@@ -68,6 +68,7 @@ type Region struct {
 	deletion sync.Mutex
 	undone   map[RecordKey][]MaterialRecord
 
+	onces     onces
 	rotating  rotations
 	rotateNow chan struct{} // see wakeRotation
 	outgoing  chan struct{} // see Outgoing
@@ -104,6 +105,8 @@ type ReplicaOrder struct {
 	Description string `cbor:"6,keyasint"` // of the replica
 	Tags        []Tag  `cbor:"7,keyasint"` // of the replica
 	RequestID   string `cbor:"8,keyasint"`
+	// Once is to be recorded with the membership of the replica; nil for a call without an idempotency key.
+	Once *OnceRecord `cbor:"9,keyasint,omitempty"`
 }
 
 // HierarchyRecord is the record that holds the Region's own wrapped keys.

@@ -54,6 +54,22 @@ func replicateKey(ctx context.Context, r *Region, c *Call, in *ReplicateKeyInput
 	if err := r.mayReplicate(c, v, in.ReplicaRegion, in.Tags); err != nil {
 		return nil, err
 	}
+	order := ReplicaOrder{
+		Account: v.key.Account, KeyID: v.key.KeyID, Region: in.ReplicaRegion, Principal: c.caller.ARN,
+		Description: in.Description, Tags: in.Tags, RequestID: c.caller.RequestID, Once: c.once,
+	}
+	if err := r.answered(ctx, c); err != nil {
+		before := (*onceAnswer)(nil)
+		if !errors.As(err, &before) {
+			return nil, err
+		}
+		// The answer is made anew: it has the members of the key set as they are now.
+		c.event.AdditionalEventData.Str(onceReplay, before.record.RequestID)
+		if order.Policy, err = r.checkPolicy(ctx, in.Policy, v.key.Account); err != nil {
+			return nil, err
+		}
+		return r.replicaAnswer(c, v, order, before.record.Made), nil
+	}
 	// A replica that is Creating is told that, as in AWS's table of key states, and not that it is no primary.
 	if err := checkState(c.op.Name, v.key.State, v.arn); err != nil {
 		return nil, err
@@ -65,8 +81,7 @@ func replicateKey(ctx context.Context, r *Region, c *Call, in *ReplicateKeyInput
 	if r.Recovering() {
 		return nil, errRecovering(r.cfg.Name)
 	}
-	document, err := r.checkPolicy(ctx, in.Policy, v.key.Account)
-	if err != nil {
+	if order.Policy, err = r.checkPolicy(ctx, in.Policy, v.key.Account); err != nil {
 		return nil, err
 	}
 	if _, member := v.shared.Member(in.ReplicaRegion); member {
@@ -78,23 +93,24 @@ func replicateKey(ctx context.Context, r *Region, c *Call, in *ReplicateKeyInput
 	if err := r.admit(ctx, c, v); err != nil {
 		return nil, err
 	}
-	order := ReplicaOrder{
-		Account: v.key.Account, KeyID: v.key.KeyID, Region: in.ReplicaRegion, Principal: c.caller.ARN, Policy: document,
-		Description: in.Description, Tags: in.Tags, RequestID: c.caller.RequestID,
-	}
 	if err := r.replicator.Replicate(ctx, order); err != nil {
 		return nil, err
 	}
 	if v, err = r.views.key(ctx, v.key.KeyID); err != nil {
 		return nil, err
 	}
-	m := r.replicaMetadata(v, order)
+	return r.replicaAnswer(c, v, order, r.Now().UnixMilli()), nil
+}
+
+// replicaAnswer is the answer of ReplicateKey, with the policy of the order.
+func (r *Region) replicaAnswer(c *Call, v *view, order ReplicaOrder, created int64) *ReplicateKeyOutput {
+	m := r.replicaMetadata(v, order, created)
 	c.response("replicaKeyArn", m.Arn)
-	tags := in.Tags
+	tags := order.Tags
 	if tags == nil {
 		tags = []Tag{}
 	}
-	return &ReplicateKeyOutput{ReplicaKeyMetadata: m, ReplicaPolicy: document, ReplicaTags: tags}, nil
+	return &ReplicateKeyOutput{ReplicaKeyMetadata: m, ReplicaPolicy: order.Policy, ReplicaTags: tags}
 }
 
 func alreadyReplicated(v *view, region string) *Error {
@@ -116,12 +132,12 @@ func (r *Region) canReach(ctx context.Context, region, account string) error {
 }
 
 // replicaMetadata describes a replica as ReplicateKey answers it: Creating, whatever it has become since.
-func (r *Region) replicaMetadata(v *view, order ReplicaOrder) KeyMetadata {
+func (r *Region) replicaMetadata(v *view, order ReplicaOrder, created int64) KeyMetadata {
 	m := r.metadata(v)
 	place := r.place(order.Account)
 	place.Region = order.Region
 	m.Arn, m.Description = place.Key(order.KeyID), order.Description
-	m.CreationDate = awstime.FromMillis(r.Now().UnixMilli())
+	m.CreationDate = awstime.FromMillis(created)
 	m.KeyState, m.Enabled, m.CurrentKeyMaterialID = StateCreating, false, ""
 	m.DeletionDate, m.PendingDeletionWindowInDays = awstime.Timestamp{}, 0
 	if m.MultiRegionConfiguration != nil {

@@ -254,6 +254,11 @@ func (n *Node) fail(ctx context.Context, e SourceExchange, code, message string)
 		if !e.member() {
 			return nil
 		}
+		if once := e.Order.Once; once != nil { // what was made is taken back, so a repetition makes it again
+			if err := tx.Delete(ctx, once.RecordKey()); err != nil {
+				return err
+			}
+		}
 		err := n.changeMember(ctx, tx, e, func(s *keyset.State, i int) {
 			s.Members = append(s.Members[:i], s.Members[i+1:]...)
 		})

@@ -86,7 +86,10 @@ func (n *Node) commitMember(ctx context.Context, e SourceExchange, m2 []byte) (S
 			}
 			return addMember(s, e)
 		})
-		return err
+		if err != nil {
+			return err
+		}
+		return n.region.PutOnce(ctx, tx, e.Order.Once)
 	})
 	var refused *regions.Error
 	switch {

@@ -13,6 +13,7 @@ import (
 
 // journey is what a client does, with what it was answered.
 type journey struct {
+	once     bool   // mrk is made, and replicated, under idempotency keys
 	mrk      string // multi-Region key whose CreateKey was answered
 	single   string // single-Region key
 	alias    bool   // alias/a was answered to exist, and not to be deleted
@@ -32,11 +33,10 @@ const aliasName = "alias/a"
 func (j *journey) run(t *testing.T, p *pair) error {
 	t.Helper()
 	ctx, h, a := t.Context(), p.client(t, home), p.client(t, away)
-	made, err := h.CreateKey(ctx, &kms.CreateKeyInput{MultiRegion: aws.Bool(true)})
-	if err != nil {
+	j.once = true
+	if err := j.createOnce(t, p); err != nil {
 		return err
 	}
-	j.mrk = *made.KeyMetadata.KeyId
 	sealed, err := h.Encrypt(ctx, &kms.EncryptInput{KeyId: &j.mrk, Plaintext: []byte("before")})
 	if err != nil {
 		return err
@@ -45,14 +45,15 @@ func (j *journey) run(t *testing.T, p *pair) error {
 	if err := j.allow(ctx, h); err != nil {
 		return err
 	}
-	if _, err := h.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: &j.mrk, ReplicaRegion: aws.String(away)}); err != nil {
+	if err := j.replicateOnce(t, p); err != nil {
 		return err
 	}
 	j.replica = true
 	if err := j.pushed(t, p); err != nil {
 		return err
 	}
-	if made, err = a.CreateKey(ctx, &kms.CreateKeyInput{}); err != nil {
+	made, err := a.CreateKey(ctx, &kms.CreateKeyInput{})
+	if err != nil {
 		return err
 	}
 	if err := j.rotated.run(t, a, *made.KeyMetadata.KeyId); err != nil {
@@ -84,6 +85,9 @@ func (j *journey) run(t *testing.T, p *pair) error {
 func (j *journey) verify(t *testing.T, p *pair, point string) {
 	t.Helper()
 	ctx, h := t.Context(), p.client(t, home)
+	if j.once {
+		j.verifyOnce(t, p, point)
+	}
 	if j.mrk != "" {
 		opened, err := h.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: j.blob})
 		if j.blob != nil && (err != nil || string(opened.Plaintext) != "before") {
@@ -146,10 +150,15 @@ func (j *journey) verifyReplica(t *testing.T, p *pair, point string) {
 				t.Fatalf("%s: an answered replica is gone", point)
 			}
 			// Cleanly absent: it can be repeated.
-			if _, err := h.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: &j.mrk, ReplicaRegion: aws.String(away)}); err != nil {
+			if err := j.replicateOnce(t, p); err != nil {
 				t.Fatalf("%s: ReplicateKey can't be repeated: %v", point, err)
 			}
 		case err == nil && listed && replica.KeyMetadata.KeyState == types.KeyStateEnabled:
+			if j.once {
+				if err := j.replicateOnce(t, p); err != nil {
+					t.Errorf("%s: ReplicateKey, done and repeated under its idempotency key: %v", point, err)
+				}
+			}
 			if j.blob == nil {
 				return
 			}
@@ -160,7 +169,7 @@ func (j *journey) verifyReplica(t *testing.T, p *pair, point string) {
 			return
 		case err == nil && replica.KeyMetadata.KeyState == types.KeyStateCreating && !listed:
 			// The source gave up; the reservation's time is bounded, and a repeat takes its place.
-			if _, err := h.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: &j.mrk, ReplicaRegion: aws.String(away)}); err != nil {
+			if err := j.replicateOnce(t, p); err != nil {
 				t.Fatalf("%s: ReplicateKey can't be repeated over a reservation: %v", point, err)
 			}
 		}

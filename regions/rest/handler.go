@@ -180,7 +180,13 @@ func (h *Handler) call(w http.ResponseWriter, req *http.Request, e *endpoint, re
 	}
 	ctx, cancel := context.WithTimeout(req.Context(), edge.CallTime)
 	defer cancel()
-	out, err := region.Do(ctx, e.bound.op, caller, in)
+	key := ""
+	if e.bound.op.Once() {
+		if key, err = idempotencyKey(req); err != nil {
+			return edge.Answer{}, err
+		}
+	}
+	out, err := region.DoOnce(ctx, e.bound.op, caller, key, in)
 	if err != nil {
 		return edge.Answer{}, err
 	}

@@ -82,6 +82,12 @@ func (e *endpoint) describe(s *schemas) (object, error) {
 		}
 		parameters = append(parameters, more...)
 	}
+	if e.bound.op.Once() {
+		parameters = append(parameters, object{
+			"name": keyHeader, "in": "header", "schema": object{"type": "string", "minLength": 1, "maxLength": maxKey + 2},
+			"description": "a key of the client's choice: for a day the same request under the same key is answered as the first one, and not made again",
+		})
+	}
 	out["parameters"] = parameters
 	if !e.route.inQuery() {
 		body, err := e.requestBody(s)

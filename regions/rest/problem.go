@@ -45,6 +45,10 @@ func statusOf(code string) int {
 		"CustomKeyStoreHasCMKsException", "CustomKeyStoreInvalidStateException", "CustomKeyStoreNameInUseException",
 		"CloudHsmClusterInUseException", "XksKeyAlreadyInUseException":
 		return http.StatusConflict
+	case regions.CodeIdempotencyKeyInUse:
+		return http.StatusConflict
+	case regions.CodeIdempotentMismatch:
+		return http.StatusUnprocessableEntity
 	case edge.CodeTooLarge:
 		return http.StatusRequestEntityTooLarge
 	case codeMediaType:
