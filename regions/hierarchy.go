@@ -148,6 +148,7 @@ func (r *Region) changeOwnEntry(ctx context.Context, tx Tx, change func(e *roste
 		return nil, err
 	}
 	e.Version++
+	e.Own = e.Version // it is this Region that counts
 	if !change(&e) {
 		return nil, nil
 	}

@@ -40,6 +40,7 @@ const (
 	KindAccount   RecordKind = "account"
 	KindAccessKey RecordKind = "access-key"
 	KindRoster    RecordKind = "roster"
+	KindRotateRSK RecordKind = "rsk-rotation"
 	KindHierarchy RecordKind = "hierarchy"
 	KindPlan      RecordKind = "hierarchy-plan"
 	KindTokenPlan RecordKind = "token-plan"

@@ -44,6 +44,44 @@ func (r *Region) EnrolOperators(ctx context.Context, sets []roster.OperatorSet) 
 	return nil
 }
 
+// TakeAnnouncement takes over what a Region says of itself, in an announcement that one of its keys, by, has signed. It
+// returns the entry held then, and the roster package's errors. It may be repeated.
+func (r *Region) TakeAnnouncement(ctx context.Context, e roster.Entry, by []byte) (held roster.Entry, err error) {
+	err = r.updateRoster(ctx, func(_ Tx, current roster.Roster) (next roster.Roster, err error) {
+		if next, err = current.WithAnnounced(e, by); err != nil {
+			return next, err
+		}
+		held, err = next.Entry(e.Region)
+		return next, err
+	})
+	if err != nil {
+		return held, fmt.Errorf("announcement of region %s: %w", e.Region, err)
+	}
+	return held, nil
+}
+
+// Remove takes a Region, or one of its signing keys if m.Key is not empty, out of the roster, for ever: by a quorum of the
+// operators if m has approvals, else by the word of this Region's own operator. Every message of it is refused from then
+// on. It may be repeated. It returns the roster package's errors, or [ErrRemovesSelf].
+func (r *Region) Remove(ctx context.Context, m roster.Removal) error {
+	if m.Region == r.cfg.Name && len(m.Approvals) == 0 {
+		return ErrRemovesSelf
+	}
+	err := r.updateRoster(ctx, func(_ Tx, current roster.Roster) (roster.Roster, error) {
+		if len(m.Approvals) == 0 {
+			return current.Without(m.Region, m.Key)
+		}
+		return current.WithRemoval(m)
+	})
+	if err != nil {
+		return fmt.Errorf("remove region %s: %w", m.Region, err)
+	}
+	return nil
+}
+
+// ErrRemovesSelf says that a Region was told by its own operator to remove itself or its own key.
+var ErrRemovesSelf = errors.New("a Region does not remove itself: the others do, or a quorum of the operators")
+
 // updateRoster commits a change of the roster, and of what change writes besides, and puts it in place. A roster of the
 // same version is not written.
 func (r *Region) updateRoster(ctx context.Context, change func(Tx, roster.Roster) (roster.Roster, error)) error {

@@ -69,7 +69,16 @@ func (r *Region) addToken(ctx context.Context, token hsmbackend.Token, loader To
 	if keys, err = loader.LoadToken(ctx, r.cfg.Name, r.ring, token, keys, now); err != nil {
 		return h, err
 	}
-	return r.acknowledge(ctx, keys)
+	// The other Regions are told of its signing key, which says itself that it is this Region's.
+	signer, err := keyring.NewRSK(ctx, token, keys.RSK, r.cfg.Name)
+	if err != nil {
+		return h, err
+	}
+	proof, err := roster.ProvePossession(ctx, signer, r.cfg.Name, keys.RSKPublic)
+	if err != nil {
+		return h, err
+	}
+	return r.acknowledge(ctx, keys, proof)
 }
 
 // planToken returns the names for a token's objects: those in the store, if an addition was cut off.
@@ -103,7 +112,7 @@ func (r *Region) planToken(ctx context.Context, token hsmbackend.Token) (keyring
 
 // acknowledge commits that a token holds the keys that were loaded into it and proven there: the hierarchy, the end of
 // the plan, and the token's RSK in the Region's entry of itself.
-func (r *Region) acknowledge(ctx context.Context, keys keyring.TokenKeys) (keyring.Hierarchy, error) {
+func (r *Region) acknowledge(ctx context.Context, keys keyring.TokenKeys, proof []byte) (keyring.Hierarchy, error) {
 	var next *roster.Roster
 	h, err := r.updateHierarchy(ctx, func(tx Tx, h *keyring.Hierarchy) (err error) {
 		at := slices.IndexFunc(h.Tokens, func(k keyring.TokenKeys) bool { return k.Serial == keys.Serial })
@@ -119,7 +128,7 @@ func (r *Region) acknowledge(ctx context.Context, keys keyring.TokenKeys) (keyri
 			if slices.ContainsFunc(e.RSKs, func(k roster.RSK) bool { return bytes.Equal(k.SPKI, keys.RSKPublic) }) {
 				return false
 			}
-			e.RSKs = append(e.RSKs, roster.RSK{SPKI: keys.RSKPublic, State: roster.Active, Since: e.Version})
+			e.RSKs = append(e.RSKs, roster.RSK{SPKI: keys.RSKPublic, State: roster.Active, Since: e.Version, Proof: proof})
 			return true
 		})
 		return err
@@ -164,11 +173,15 @@ func (r *Region) removeToken(ctx context.Context, serial string) error {
 		if err := tx.Delete(ctx, plan); err != nil {
 			return err
 		}
+		retired := [][]byte{keys.RSKPublic}
+		rotation, err := r.endRSKRotation(ctx, tx, serial)
+		if err != nil {
+			return err
+		}
+		retired = append(retired, rotation...)
 		next, err = r.changeOwnEntry(ctx, tx, func(e *roster.Entry) (changed bool) {
-			for i, k := range e.RSKs {
-				if known && bytes.Equal(k.SPKI, keys.RSKPublic) && k.State == roster.Active {
-					e.RSKs[i].State, e.RSKs[i].Since, changed = roster.Retired, e.Version, true
-				}
+			for _, spki := range retired {
+				changed = known && retire(e, spki) || changed
 			}
 			return changed
 		})

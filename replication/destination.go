@@ -66,7 +66,7 @@ func (n *Node) repeatOffer(ctx context.Context, data []byte, o *wire.Offer, e De
 	if e.Step == StepLost || e.Step == StepRefused {
 		return n.refuse(ctx, data, o.Route, regions.Errorf(wire.CodeExchangeLost, "the exchange has ended"), false)
 	}
-	return e.M2, nil
+	return n.asStored(ctx, e.M2)
 }
 
 // checkOffer decides whether this Region would take the key. Nothing is changed. A refusal is an *regions.Error whose

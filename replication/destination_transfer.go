@@ -36,7 +36,7 @@ func (n *Node) handleTransfer(ctx context.Context, data []byte, t *wire.Transfer
 	switch e.Step {
 	case StepFinished, StepRefused:
 		if hash := wire.Hash(data); string(hash[:]) == string(e.Transfer) {
-			return e.Answer, nil
+			return n.asStored(ctx, e.Answer)
 		}
 		return n.refuse(ctx, data, t.Route, regions.Errorf(wire.CodeExchangeEnded, "the exchange ended with another transfer"), false)
 	case StepReserved:

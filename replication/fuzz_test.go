@@ -69,6 +69,7 @@ func FuzzHandle(f *testing.F) {
 	types := []string{
 		wire.TypeOffer, wire.TypeTransfer, wire.TypeAccept, wire.TypeReceipt, wire.TypeRefusal, wire.TypeGone, wire.TypeGoneAck,
 		wire.TypeSync, wire.TypeSyncAck, wire.TypeWant, wire.TypeWantAck, wire.TypeKnow, wire.TypeKnown,
+		wire.TypeRoster, wire.TypeRosterAck,
 	}
 	for i, typ := range types {
 		m := w.Net.Last(typ)

@@ -34,6 +34,20 @@ type Config struct {
 	SlowAnswer time.Duration
 }
 
+// enrolled calls only Regions that are in the roster now: nothing is sent to one that was removed.
+type enrolled struct {
+	peers  Peers
+	region *regions.Region
+}
+
+// Call implements [Peers].
+func (e enrolled) Call(ctx context.Context, region string, message []byte) ([]byte, error) {
+	if _, err := e.region.Roster().Entry(region); err != nil {
+		return nil, err
+	}
+	return e.peers.Call(ctx, region, message)
+}
+
 // Limits in time.
 const (
 	// rakbLife is how long a destination keeps a RAKB for its Transfer.
@@ -67,6 +81,10 @@ type Node struct {
 	paces    *paces
 	learnt   *recovery
 
+	announced announced
+	rskWaits  []string // what the rotation waits for; under announced.mu
+	rsk       rskProgress
+
 	mu   sync.Mutex
 	busy map[[16]byte]*exchangeLock
 }
@@ -80,9 +98,9 @@ func New(cfg Config) *Node {
 		cfg.SlowAnswer = slowAnswerTime
 	}
 	return &Node{
-		quick: cfg.Answer, slow: cfg.SlowAnswer, region: cfg.Region, peers: cfg.Peers, name: cfg.Name, steady: cfg.Steady, log: cfg.Log,
+		quick: cfg.Answer, slow: cfg.SlowAnswer, region: cfg.Region, peers: enrolled{cfg.Peers, cfg.Region}, name: cfg.Name, steady: cfg.Steady, log: cfg.Log,
 		rakbs: newRakbs(cfg.Region.Ring().Token(), cfg.Steady), wake: make(chan struct{}, 1),
-		busy: map[[16]byte]*exchangeLock{}, learnt: newRecovery(), paces: newPaces(),
+		busy: map[[16]byte]*exchangeLock{}, rsk: newRSKProgress(), learnt: newRecovery(), paces: newPaces(),
 		requests: &identityRequests{token: cfg.Region.Ring().Token(), steady: cfg.Steady},
 	}
 }
@@ -132,6 +150,8 @@ func (n *Node) Handle(ctx context.Context, from string, data []byte) ([]byte, er
 		return n.handleWant(ctx, data, m)
 	case *wire.Know:
 		return n.handleKnow(ctx, data, m)
+	case *wire.Roster:
+		return n.handleRoster(ctx, data, m)
 	default:
 		return nil, n.refuseUnsigned(ctx, from, fmt.Errorf("%w: %s is not a request", wire.ErrMalformed, m.Type()))
 	}

@@ -25,6 +25,7 @@ func TestCrashPoints(t *testing.T) {
 		}
 		for name, lane := range map[string]func(*testing.T, *ledger){
 			"exchange": crashExchanges, "commands": crashCommands, "hand-overs": crashHandOvers, "recovery": crashRecovery, "keys": crashKeys,
+			"roster": crashRoster,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -98,7 +98,8 @@ func checkFolder(t *testing.T, p *pair, name, point string) {
 	if closeErr := token.Close(); err != nil || closeErr != nil {
 		t.Fatal(err, closeErr)
 	}
-	if want := ownObjects + tokenKeys(t, filepath.Join(data, "store.db"), point); objects != want {
+	want := ownObjects + 2*p.furtherRSKs(t, name) + tokenKeys(t, filepath.Join(data, "store.db"), point)
+	if objects != want {
 		t.Errorf("%s: the token of %s holds %d objects, %d are accounted for", point, name, objects, want)
 	}
 }

@@ -229,6 +229,7 @@ func adminRoutes(n *node, nodes []*node) http.Handler {
 	}).Methods(http.MethodPost)
 	keysRoutes(r, n)
 	operatorRoutes(r, n)
+	regionKeyRoutes(r, n)
 	r.HandleFunc("/v1/recovery", func(w http.ResponseWriter, _ *http.Request) {
 		adminAnswer(w, n, describeRecovery(n), nil)
 	}).Methods(http.MethodGet)
@@ -323,6 +324,16 @@ func (n *node) numberEntry(e *roster.Entry) {
 		held = roster.Entry{}
 	}
 	e.Version = held.Version + 1
+	// A key that the entry does not have any more introduces nothing from now on: the operator vouches for what there is.
+	for _, have := range held.RSKs {
+		if !slices.ContainsFunc(e.RSKs, func(k roster.RSK) bool { return bytes.Equal(k.SPKI, have.SPKI) }) {
+			if have.State == roster.Active {
+				have.State = roster.Retired
+			}
+			e.RSKs = append(e.RSKs, have)
+		}
+	}
+	inOrderOf(held, e)
 	for i := range e.RSKs {
 		e.RSKs[i].Since = e.Version
 		for _, have := range held.RSKs {
@@ -331,6 +342,23 @@ func (n *node) numberEntry(e *roster.Entry) {
 			}
 		}
 	}
+}
+
+// inOrderOf puts the keys that an entry held before has had first, in their order, as a roster demands, and leaves none of
+// them less far than it was.
+func inOrderOf(held roster.Entry, e *roster.Entry) {
+	var out []roster.RSK
+	for _, have := range held.RSKs {
+		at := slices.IndexFunc(e.RSKs, func(k roster.RSK) bool { return bytes.Equal(k.SPKI, have.SPKI) })
+		k := e.RSKs[at]
+		if have.State != roster.Active && k.State == roster.Active || have.State == roster.Removed {
+			k.State = have.State
+		}
+		k.Proof = have.Proof
+		out = append(out, k)
+		e.RSKs = slices.Delete(e.RSKs, at, at+1)
+	}
+	e.RSKs = append(out, e.RSKs...)
 }
 
 func enrolment(e roster.Entry, fingerprint string) (f audit.Fields) {

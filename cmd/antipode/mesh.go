@@ -119,7 +119,10 @@ func (m *mesh) start(n *node, l net.Listener, resolve peer.Resolver) error {
 		node.Handle, peer.Limits{}, n.log)
 	m.run(func() error { return server.Serve(m.ctx, l) })
 	m.run(func() error {
+		var announcing sync.WaitGroup
+		announcing.Go(func() { node.RunRoster(m.ctx) })
 		node.Run(m.ctx)
+		announcing.Wait()
 		return node.Close()
 	})
 	m.run(func() error {

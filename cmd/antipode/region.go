@@ -23,7 +23,7 @@ import (
 // regionCommand administers a Region that runs, over its admin socket.
 func regionCommand() *cobra.Command {
 	var socket string
-	cmd := &cobra.Command{Use: "region", Short: "Enrol Regions with each other"}
+	cmd := &cobra.Command{Use: "region", Short: "Enrol Regions with each other, replace their keys, remove them"}
 	cmd.PersistentFlags().StringVar(&socket, "socket", "", "admin socket of the running Region, DATA/admin.sock (required)")
 	cmd.AddCommand(
 		&cobra.Command{
@@ -65,6 +65,8 @@ func regionCommand() *cobra.Command {
 			},
 		},
 		trustCommand(&socket),
+		rotateRSKCommand(&socket),
+		removeRegionCommand(&socket),
 		recoveredCommand(&socket),
 	)
 	return cmd

@@ -114,7 +114,13 @@ func enrolSelf(ctx context.Context, n *node, endpoint string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := n.region.Roster().VerifyKey(n.name, n.region.Ring().RSK().KeyID()); err != nil || e.TLSKey != n.peer.Pin() {
+	_, err = n.region.Roster().VerifyKey(n.name, n.region.Ring().RSK().KeyID())
+	if errors.Is(err, roster.ErrInactiveKey) {
+		// It serves its clients; what it has to say to other Regions is refused until they are given another key.
+		n.log.Error().Err(err).Msg("other Regions refuse this Region's signing key: antipode region rotate-rsk, then region trust there")
+		err = nil
+	}
+	if err != nil || e.TLSKey != n.peer.Pin() {
 		return fmt.Errorf("the Region is enrolled with another identity than %s and its token have: put the file back that "+
 			"belongs to this store", peerFile)
 	}
@@ -123,6 +129,7 @@ func enrolSelf(ctx context.Context, n *node, endpoint string) error {
 	}
 	e.Endpoint = endpoint
 	e.Version++
+	e.Own = e.Version
 	return n.region.Enrol(ctx, e)
 }
 
@@ -132,7 +139,7 @@ func selfEntry(n *node, endpoint string, keys ...[]byte) roster.Entry {
 	if len(keys) == 0 {
 		keys = [][]byte{n.region.Ring().RSK().SPKI()}
 	}
-	e := roster.Entry{Region: n.name, Version: 1, Endpoint: endpoint, TLSKey: n.peer.Pin(), Limits: defaultLimits()}
+	e := roster.Entry{Region: n.name, Version: 1, Own: 1, Endpoint: endpoint, TLSKey: n.peer.Pin(), Limits: defaultLimits()}
 	for _, spki := range keys {
 		e.RSKs = append(e.RSKs, roster.RSK{SPKI: spki, State: roster.Active, Since: 1})
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"errors"
 	"testing"
 
 	"github.com/go-json-experiment/json"
@@ -64,4 +65,42 @@ func TestTrustBelievesTheFingerprint(t *testing.T) {
 	if got, err := f.Region.Roster().Entry("us-west-1"); err != nil || got.Limits.MinSuite != "RSA4096-OAEPSHA256-AESKWP" {
 		t.Errorf("the weakest suite is %q, %v", got.Limits.MinSuite, err)
 	}
+}
+
+// An operator enrols a Region again whose signing keys are others than before: those that it has not any more introduce
+// nothing from then on, and no retired one comes back.
+func TestTrustAgain(t *testing.T) {
+	t.Parallel()
+	f, g, h := regionstest.Open(t, "us-east-2"), regionstest.Open(t, "us-west-1"), regionstest.Open(t, "us-west-1")
+	n := &node{name: "us-east-2", region: f.Region, log: zerolog.Nop()}
+	first, second := g.Region.Ring().RSK(), h.Region.Ring().RSK()
+	do := func(keys ...roster.RSK) {
+		t.Helper()
+		e := roster.Entry{
+			Region: "us-west-1", Version: 1, Own: 1, Endpoint: "https://a:1", TLSKey: sha256.Sum256([]byte("x")),
+			Limits: defaultLimits(), RSKs: keys,
+		}
+		fp, errFP := e.Fingerprint()
+		raw, errRaw := canon.Marshal(e)
+		body, errBody := json.Marshal(trustRequest{Entry: raw, Fingerprint: fp, Limits: defaultLimits()})
+		_, err := trust(t.Context(), n, body)
+		if err := errors.Join(errFP, errRaw, errBody, err); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key := func(spki []byte) roster.RSK { return roster.RSK{SPKI: spki, State: roster.Active, Since: 1} }
+	state := func(id []byte, want error) {
+		t.Helper()
+		if _, err := f.Region.Roster().VerifyKey("us-west-1", id); !errors.Is(err, want) {
+			t.Errorf("%x: %v, want %v", id, err, want)
+		}
+	}
+	do(key(first.SPKI()))
+	state(first.KeyID(), nil)
+	do(key(second.SPKI()))
+	state(first.KeyID(), roster.ErrInactiveKey)
+	state(second.KeyID(), nil)
+	do(key(second.SPKI()), key(first.SPKI())) // in another order, and the retired one as if it were active
+	state(first.KeyID(), roster.ErrInactiveKey)
+	state(second.KeyID(), nil)
 }

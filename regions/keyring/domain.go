@@ -76,6 +76,9 @@ func (r *Ring) Follow(ctx context.Context, h Hierarchy) error {
 	if !known || !keys.Holds(h.Current) {
 		return fmt.Errorf("%w: serial number %q", ErrUnknownToken, r.serial)
 	}
+	if err := r.signWith(ctx, keys); err != nil {
+		return err
+	}
 	for _, dk := range keys.DomainKeys {
 		if have, held := r.version(dk.Version); held && slices.Equal(have.wrapped, dk.Wrapped) {
 			continue

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"antipode/hsmbackend"
 )
@@ -25,7 +26,7 @@ type Ring struct {
 	kek     hsmbackend.KeyRef
 	record  *loadedKey
 	sealing *loadedKey
-	rsk     *Signer
+	rsk     atomic.Pointer[Signer]
 	audit   *Signer
 	working *workingSet
 
@@ -75,11 +76,8 @@ func Open(ctx context.Context, token hsmbackend.Token, h Hierarchy, working int)
 			return nil, fmt.Errorf("load region key: %w", err)
 		}
 	}
-	if r.rsk, err = newSigner(ctx, token, keys.RSK); err != nil {
-		return nil, fmt.Errorf("find replication signing key: %w", err)
-	}
-	if !bytes.Equal(r.rsk.SPKI(), keys.RSKPublic) {
-		return nil, fmt.Errorf("%w: the replication signing key is not the one on record", ErrRefused)
+	if err := r.signWith(ctx, keys); err != nil {
+		return nil, err
 	}
 	if r.audit, err = newSigner(ctx, token, keys.AuditKey); err != nil {
 		return nil, fmt.Errorf("find audit key: %w", err)
@@ -113,8 +111,38 @@ func (r *Ring) loaded() []*loadedKey {
 // Token returns the token that the ring is on.
 func (r *Ring) Token() hsmbackend.Token { return r.token }
 
-// RSK returns the Region's replication signing key.
-func (r *Ring) RSK() *Signer { return r.rsk }
+// RSK returns the Region's replication signing key: another one after a rotation, so it is asked for each time.
+func (r *Ring) RSK() *Signer { return r.rsk.Load() }
+
+// signWith makes the replication signing key that is on record the one that signs.
+func (r *Ring) signWith(ctx context.Context, keys TokenKeys) error {
+	if now := r.rsk.Load(); now != nil && bytes.Equal(now.SPKI(), keys.RSKPublic) {
+		return nil
+	}
+	next, err := newSigner(ctx, r.token, keys.RSK)
+	if err != nil {
+		return fmt.Errorf("find replication signing key: %w", err)
+	}
+	if !bytes.Equal(next.SPKI(), keys.RSKPublic) {
+		return fmt.Errorf("%w: the replication signing key is not the one on record", ErrRefused)
+	}
+	r.rsk.Store(next)
+	return nil
+}
+
+// NewRSK makes a replication signing key on the Region's token, under a name that the caller has stored before, and
+// returns it. It may be repeated, and makes nothing twice. label is the Region's name, for CKA_LABEL. What the Region signs
+// with is another matter: [Ring.Follow].
+func NewRSK(ctx context.Context, token hsmbackend.Token, id hsmbackend.ID, label string) (*Signer, error) {
+	if err := ensureSigner(ctx, token, id, "antipode/"+label+"/rsk"); err != nil {
+		return nil, err
+	}
+	s, err := newSigner(ctx, token, id)
+	if err != nil {
+		return nil, fmt.Errorf("find replication signing key: %w", err)
+	}
+	return s, nil
+}
 
 // AuditKey returns the key that signs checkpoints of the audit log.
 func (r *Ring) AuditKey() *Signer { return r.audit }

@@ -30,6 +30,8 @@ type RSK struct {
 	SPKI  []byte   `cbor:"1,keyasint"` // DER SubjectPublicKeyInfo
 	State KeyState `cbor:"2,keyasint"`
 	Since uint64   `cbor:"3,keyasint"` // version of the entry that gave it this state
+	// Proof is [ProvePossession] by this key; a key that comes by an announcement needs it.
+	Proof []byte `cbor:"4,keyasint,omitempty"`
 }
 
 // KeyID returns the id by which messages name the key: SHA-256 of SPKI.
@@ -48,13 +50,16 @@ type Limits struct {
 // Entry is one Region.
 type Entry struct {
 	Region  string `cbor:"1,keyasint"`
-	Version uint64 `cbor:"2,keyasint"` // from 1
+	Version uint64 `cbor:"2,keyasint"` // from 1, as the Region that holds the roster counts
 	// Endpoint is where its peers reach it, "https://host:port" without a path, or "" if that is known otherwise.
 	Endpoint string   `cbor:"3,keyasint"`
 	RSKs     []RSK    `cbor:"4,keyasint"` // in the order in which they came
 	TLSKey   [32]byte `cbor:"5,keyasint"` // SHA-256 of the SubjectPublicKeyInfo of its TLS certificate
 	Limits   Limits   `cbor:"6,keyasint"`
 	Removed  bool     `cbor:"7,keyasint"`
+	// Own is the version by the count of the Region that the entry is of: what it says of itself with a lower one is old. 0 if
+	// it has never said anything.
+	Own uint64 `cbor:"8,keyasint"`
 }
 
 // Validate returns [ErrInvalid] with the first rule that the entry breaks.
@@ -143,7 +148,7 @@ func (e Entry) replacedBy(next Entry) (same bool, err error) {
 		old := e.RSKs[i]
 		sameState := k.State == old.State && k.Since == old.Since
 		forward := k.State.rank() > old.State.rank() && k.Since > e.Version
-		if !bytes.Equal(k.SPKI, old.SPKI) || (!sameState && !forward) {
+		if !bytes.Equal(k.SPKI, old.SPKI) || (!sameState && !forward) || len(old.Proof) > 0 && !bytes.Equal(k.Proof, old.Proof) {
 			return false, fmt.Errorf("%w: region %s changes or revives a signing key", ErrStepBack, e.Region)
 		}
 	}
@@ -153,23 +158,28 @@ func (e Entry) replacedBy(next Entry) (same bool, err error) {
 func (e Entry) clone() Entry {
 	e.RSKs = slices.Clone(e.RSKs)
 	for i := range e.RSKs {
-		e.RSKs[i].SPKI = slices.Clone(e.RSKs[i].SPKI)
+		e.RSKs[i].SPKI, e.RSKs[i].Proof = slices.Clone(e.RSKs[i].SPKI), slices.Clone(e.RSKs[i].Proof)
 	}
 	e.Limits.Accounts = slices.Clone(e.Limits.Accounts)
 	return e
 }
 
 // Fingerprint returns what the operators of two Regions compare by reading it to each other before one enrols the
-// other: over the name, the endpoint, the TLS key and the signing keys. Limits are each Region's own and left out.
+// other: over the name, the Region's own version, the endpoint, the TLS key and the signing keys with their states. Limits,
+// and how the holder of a roster counts, are left out, so both sides see the same one.
 func (e Entry) Fingerprint() (string, error) {
 	if err := e.Validate(); err != nil {
 		return "", err
 	}
-	data, err := canon.Marshal([]any{e.Region, e.Endpoint, e.TLSKey, e.RSKs})
+	var keys [][]any
+	for _, k := range e.RSKs {
+		keys = append(keys, []any{k.SPKI, k.State})
+	}
+	data, err := canon.Marshal([]any{e.Region, e.Own, e.Endpoint, e.TLSKey, keys})
 	if err != nil {
 		return "", err
 	}
-	return fingerprint("antipode/roster-entry/1", data), nil
+	return fingerprint("antipode/roster-entry/2", data), nil
 }
 
 // ValidRegion reports whether name has the form of an AWS Region: ([a-z]+-){2,3}[0-9]+, at most 32 bytes.

@@ -55,7 +55,7 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data)
-	f.Add([]byte{0xa4, 1, 0x63, 'a', 'w', 's', 2, 0, 3, 0x80, 4, 0x80})
+	f.Add([]byte{0xa5, 1, 0x63, 'a', 'w', 's', 2, 0, 3, 0x80, 4, 0x80, 5, 0x80})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := roster.Decode(data)
 		if err != nil {

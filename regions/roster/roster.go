@@ -29,6 +29,7 @@ const (
 	MaxKeys      = 64 // of one Region, past ones included
 	MaxOperators = 32
 	MaxSets      = 64   // of operators, past ones included
+	MaxRemovals  = 1024 // by a quorum
 	MaxAccounts  = 1024 // named in one entry's limits
 )
 
@@ -59,11 +60,13 @@ type Roster struct {
 	// Operators approve what only a quorum may decide: the sets of all times, oldest first, the last being the present
 	// one; empty until they are enrolled.
 	Operators []OperatorSet `cbor:"4,keyasint"`
+	// Removals are what a quorum has removed, in the order in which it became known here.
+	Removals []Removal `cbor:"5,keyasint"`
 }
 
 // New returns the roster of a partition without Regions, version 0.
 func New(partition string) (Roster, error) {
-	r := Roster{Partition: partition, Regions: []Entry{}, Operators: []OperatorSet{}}
+	r := Roster{Partition: partition, Regions: []Entry{}, Operators: []OperatorSet{}, Removals: []Removal{}}
 	return r, r.Validate()
 }
 
@@ -100,6 +103,9 @@ func (r Roster) Validate() error {
 		return fmt.Errorf("%w: more than %d regions", ErrInvalid, MaxRegions)
 	}
 	if err := validateOperators(r.Operators); err != nil {
+		return err
+	}
+	if err := validateRemovals(r.Removals); err != nil {
 		return err
 	}
 	keys, pins := map[string]string{}, map[[32]byte]string{}

@@ -13,6 +13,7 @@
 //	Gone "antipode/gone"      <->  GoneAck   "antipode/gone-ack"     a replica was deleted
 //	HandOver "antipode/hand-over" <-> HandOverAck "antipode/hand-over-ack"   the addressee becomes the primary
 //	Know "antipode/know"      <->  Known     "antipode/known"        what a Region knows, page by page
+//	Roster "antipode/roster"  <->  RosterAck "antipode/roster-ack"   a Region's own keys, and what operators decided
 //
 // Invariants:
 //   - A message is a COSE_Sign1 under the sender's Replication Signing Key over deterministic CBOR (packages cose and
@@ -55,6 +56,9 @@ const (
 
 	TypeHandOver    = "antipode/hand-over"
 	TypeHandOverAck = "antipode/hand-over-ack"
+
+	TypeRoster    = "antipode/roster"
+	TypeRosterAck = "antipode/roster-ack"
 )
 
 // MaxSize is the largest message in bytes.
@@ -109,7 +113,7 @@ func (r Route) validate() error {
 }
 
 // Message is one of [*Offer], [*Accept], [*Transfer], [*Receipt], [*Refusal], [*Sync], [*SyncAck], [*Want], [*WantAck],
-// [*Know], [*Known], [*Gone], [*GoneAck], [*HandOver], [*HandOverAck], [*IdentityRequest] and [*IdentityExport].
+// [*Know], [*Known], [*Gone], [*GoneAck], [*HandOver], [*HandOverAck], [*Roster], [*RosterAck], [*IdentityRequest] and [*IdentityExport].
 type Message interface {
 	// Type returns the COSE type.
 	Type() string
@@ -233,6 +237,10 @@ func blank(typ string) (Message, error) {
 		return &HandOver{}, nil
 	case TypeHandOverAck:
 		return &HandOverAck{}, nil
+	case TypeRoster:
+		return &Roster{}, nil
+	case TypeRosterAck:
+		return &RosterAck{}, nil
 	case TypeIdentityRequest:
 		return &IdentityRequest{}, nil
 	case TypeIdentityExport:
