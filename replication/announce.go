@@ -183,7 +183,7 @@ func (n *Node) handleRoster(ctx context.Context, data []byte, m *wire.Roster) ([
 		ack.Operators = set.Version
 	}
 	if faults != nil {
-		ack.Fault = cut(faults.Error(), 1024)
+		ack.Fault = cut(faults.Error())
 		if err := n.region.Audit().Service(ctx, n.rosterEvent("RefuseRoster", m.From, faults)); err != nil {
 			return nil, err
 		}

@@ -179,7 +179,7 @@ func (n *Node) resign(ctx context.Context, account, keyID string) error {
 	})
 }
 
-// openByOld lists exchanges and deletions that are not at their end, and have a message of the old key's.
+// openByOld lists exchanges, hand-overs and deletions that are not at their end, and have a message of the old key's.
 func (n *Node) openByOld(ctx context.Context, rd regions.Reader, old []byte) (waits []string, err error) {
 	sent, err := regions.List[SourceExchange](ctx, rd, n.region.Ring(), regions.Query{Kind: regions.KindSourceEx, DueBy: 1<<62 - 1})
 	if err != nil {
@@ -197,6 +197,15 @@ func (n *Node) openByOld(ctx context.Context, rd regions.Reader, old []byte) (wa
 	for _, e := range taken {
 		if signedBy(e.M2, old) {
 			waits = append(waits, fmt.Sprintf("an exchange of key %s from %s", e.KeyID, e.From))
+		}
+	}
+	handed, err := regions.List[regions.HandOver](ctx, rd, n.region.Ring(), regions.Query{Kind: regions.KindHandOver})
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range handed {
+		if signedBy(h.Message, old) {
+			waits = append(waits, fmt.Sprintf("the hand-over of key %s to %s", h.KeyID, h.Successor))
 		}
 	}
 	graves, err := regions.List[regions.Tombstone](ctx, rd, n.region.Ring(), regions.Query{Kind: regions.KindTombstone, DueBy: 1<<62 - 1})

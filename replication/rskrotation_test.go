@@ -52,10 +52,10 @@ func rosterTicks(t *testing.T, w *simtest.World, rounds int, names ...string) {
 
 func rskOf(r *simtest.Region) []byte { return r.Region.Ring().RSK().KeyID() }
 
-// stateIn returns the state that one Region's roster gives a key of another.
-func stateIn(t *testing.T, w *simtest.World, in, of string, keyID []byte) roster.KeyState {
+// stateIn returns the state that one Region's roster gives a key of Ohio's.
+func stateIn(t *testing.T, w *simtest.World, in string, keyID []byte) roster.KeyState {
 	t.Helper()
-	e, err := w.Region(in).Region.Roster().Entry(of)
+	e, err := w.Region(in).Region.Roster().Entry(ohio)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestRotateRSK(t *testing.T) {
 	}
 	fresh := cose.KeyID(rot.New)
 	rosterTicks(t, w, 3, all...)
-	if got := stateIn(t, w, ireland, ohio, fresh); got != roster.Active {
+	if got := stateIn(t, w, ireland, fresh); got != roster.Active {
 		t.Errorf("the Region that answers has the new key %q", got)
 	}
 	waits, err := a.Node.RosterWaits(ctx)
@@ -116,7 +116,7 @@ func TestRotateRSK(t *testing.T) {
 		t.Error("the new key does not sign")
 	}
 	for _, in := range all {
-		if one, two := stateIn(t, w, in, ohio, old), stateIn(t, w, in, ohio, fresh); one != roster.Retired || two != roster.Active {
+		if one, two := stateIn(t, w, in, old), stateIn(t, w, in, fresh); one != roster.Retired || two != roster.Active {
 			t.Errorf("%s has the old key %q and the new one %q", in, one, two)
 		}
 	}
@@ -240,7 +240,7 @@ func TestAnnouncementsRefused(t *testing.T) {
 			t.Errorf("%s: %+v, %v", c.name, ack, err)
 		}
 	}
-	if got := stateIn(t, w, ireland, ohio, old.KeyID()); got != roster.Retired {
+	if got := stateIn(t, w, ireland, old.KeyID()); got != roster.Retired {
 		t.Errorf("the old key is %s", got)
 	}
 	e, errE := b.Region.Roster().Entry(ohio)

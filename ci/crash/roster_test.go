@@ -26,10 +26,10 @@ func crashRoster(t *testing.T, l *ledger) {
 	bothSides(t, original, "regions.(*Region).Remove", removingKey)
 }
 
-// rsk is what `antipode region rotate-rsk --status` says of the key that signs, and whether another is to.
-func (p *pair) rsk(t *testing.T, name string) (signs string, rotating bool) {
+// rsk is what `antipode region rotate-rsk --status` says in HOME of the key that signs, and whether another is to.
+func (p *pair) rsk(t *testing.T) (signs string, rotating bool) {
 	t.Helper()
-	out := p.run(t, name, "region", "rotate-rsk", "--status", "--socket", p.socket(name))
+	out := p.run(t, home, "region", "rotate-rsk", "--status", "--socket", p.socket(home))
 	_, rest, _ := strings.Cut(out, "signs ")
 	signs, _, _ = strings.Cut(rest, "\n")
 	return signs, strings.Contains(out, "rotating ")
@@ -39,7 +39,7 @@ func (p *pair) rsk(t *testing.T, name string) (signs string, rotating bool) {
 func (p *pair) rotated(t *testing.T, crash, before string) {
 	t.Helper()
 	for end := time.Now().Add(settleWithin); ; time.Sleep(100 * time.Millisecond) {
-		signs, rotating := p.rsk(t, home)
+		signs, rotating := p.rsk(t)
 		if !rotating && signs != before {
 			break
 		}
@@ -70,12 +70,12 @@ func rotatingRSK(t *testing.T, p *pair, crash string) []*server {
 	t.Helper()
 	a, h := p.start(t, away, ""), p.start(t, home, crash)
 	j := newKey(t, p)
-	before, _ := p.rsk(t, home)
+	before, _ := p.rsk(t)
 	rotate := []string{"region", "rotate-rsk", "--socket", p.socket(home)}
 	_ = p.command(t, home, "", rotate...).Run() // it ends with the Region, or before it
 	p.died(t, h)
 	h = p.start(t, home, "")
-	if signs, rotating := p.rsk(t, home); rotating || signs == before {
+	if signs, rotating := p.rsk(t); rotating || signs == before {
 		p.run(t, home, rotate...)
 	}
 	p.rotated(t, crash, before)
@@ -88,7 +88,7 @@ func toldOfRSK(t *testing.T, p *pair, crash string) []*server {
 	t.Helper()
 	a, h := p.start(t, away, crash), p.start(t, home, "")
 	j := newKey(t, p)
-	before, _ := p.rsk(t, home)
+	before, _ := p.rsk(t)
 	p.run(t, home, "region", "rotate-rsk", "--socket", p.socket(home))
 	p.died(t, a)
 	a = p.start(t, away, "")
@@ -102,7 +102,7 @@ func removingKey(t *testing.T, p *pair, crash string) []*server {
 	t.Helper()
 	a, h := p.start(t, away, crash), p.start(t, home, "")
 	j := newKey(t, p)
-	before, _ := p.rsk(t, home)
+	before, _ := p.rsk(t)
 	p.run(t, home, "region", "rotate-rsk", "--socket", p.socket(home))
 	p.rotated(t, crash, before)
 	remove := []string{"region", "remove", home, "--key", before, "--socket", p.socket(away)}

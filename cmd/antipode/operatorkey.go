@@ -74,7 +74,7 @@ func marshalOperatorKey(key ed25519.PrivateKey, passphrase []byte) ([]byte, erro
 	}
 	pad := aes.BlockSize - len(der)%aes.BlockSize
 	data := append(bytes.Clone(der), bytes.Repeat([]byte{byte(pad)}, pad)...)
-	cipher.NewCBCEncrypter(block, iv).CryptBlocks(data, data)
+	cipher.NewCBCEncrypter(block, iv).CryptBlocks(data, data) //nolint:gosec // iv was filled from the random source above
 
 	scheme, kdf, hmac, aes256 := oids()
 	derive, errDerive := asn1.Marshal(pbkdf2Params{

@@ -109,7 +109,7 @@ func TestOperatorKeyRefused(t *testing.T) {
 	}
 	open := filepath.Join(dir, "open")
 	write(t, open, sealed)
-	if err := os.Chmod(open, 0o640); err != nil { //nolint:gosec // that is what is tried
+	if err := os.Chmod(open, 0o640); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := readOperatorKey(open, ""); err == nil || !strings.Contains(err.Error(), "mode 0640") {
