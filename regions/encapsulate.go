@@ -92,7 +92,7 @@ func (r *Region) refuseEncapsulation(ctx context.Context, c *Call, keyID, algori
 	if err := r.allow(ctx, c, c.op.Action, v); err != nil {
 		return err
 	}
-	if err := checkState(c.op.Name, v.key.State, v.arn); err != nil {
+	if err := checkState(c.op.Name, r.stateOf(v), v.arn); err != nil {
 		return err
 	}
 	if !r.caps.HasMechanism(hsmbackend.MechMLKEM) {

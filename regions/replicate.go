@@ -71,7 +71,7 @@ func replicateKey(ctx context.Context, r *Region, c *Call, in *ReplicateKeyInput
 		return r.replicaAnswer(c, v, order, before.record.Made), nil
 	}
 	// A replica that is Creating is told that, as in AWS's table of key states, and not that it is no primary.
-	if err := checkState(c.op.Name, v.key.State, v.arn); err != nil {
+	if err := checkState(c.op.Name, r.stateOf(v), v.arn); err != nil {
 		return nil, err
 	}
 	if v.shared == nil || v.shared.Primary != r.cfg.Name {

@@ -58,6 +58,10 @@ func updatePrimaryRegion(ctx context.Context, r *Region, c *Call, in *UpdatePrim
 	if err := r.mayMovePrimary(c, v, in.PrimaryRegion); err != nil {
 		return nil, err
 	}
+	// A replica that is Creating is told that, as in AWS's table of key states, and not that it is no primary.
+	if err := checkState(c.op.Name, r.stateOf(v), v.arn); err != nil {
+		return nil, err
+	}
 	if err := r.checkMove(v, in.PrimaryRegion); err != nil {
 		return nil, err
 	}

@@ -179,6 +179,10 @@ var anOperation = map[string]func(s *scene) (in any){
 		in.ImportToken[5] ^= 1
 		return in
 	},
+	"UpdatePrimaryRegion UnsupportedOperationException": func(s *scene) any {
+		single := must[kms.CreateKeyOutput](s.t, s.k, s.region, "CreateKey", &kms.CreateKeyInput{}).KeyMetadata
+		return &kms.UpdatePrimaryRegionInput{KeyId: single.KeyId, PrimaryRegion: aws.String(away)}
+	},
 	"RetireGrant InvalidGrantTokenException": func(*scene) any { return &kms.RetireGrantInput{GrantToken: aws.String("forged")} },
 	"Verify KMSInvalidSignatureException": func(s *scene) any {
 		return &kms.VerifyInput{

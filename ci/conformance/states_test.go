@@ -127,7 +127,7 @@ func TestKeyStates(t *testing.T) {
 func inState(t *testing.T, k *kit, op string, state types.KeyState, want string) {
 	t.Helper()
 	s := newScene(t, k, calls[op].kind)
-	if op == "UpdatePrimaryRegion" && state != types.KeyStateCreating && state != types.KeyStatePendingReplicaDeletion {
+	if op == "UpdatePrimaryRegion" && state == types.KeyStateEnabled {
 		s.must("ReplicateKey", calls["ReplicateKey"].in(s))
 	}
 	in := calls[op].in(s)
