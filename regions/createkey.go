@@ -145,7 +145,7 @@ func createKey(ctx context.Context, r *Region, c *Call, in *CreateKeyInput) (*Cr
 	if err != nil {
 		return nil, err
 	}
-	origin, err := r.chooseOrigin(in.Origin, spec, in.MultiRegion)
+	origin, err := r.chooseOrigin(in.Origin, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -221,6 +221,13 @@ func (r *Region) newKeyID(ctx context.Context, multiRegion bool) (string, error)
 // makeKey makes the material of a new key, unless it is to be imported, and commits all its records at once.
 func (r *Region) makeKey(ctx context.Context, c *Call, k Key, document string, multiRegion bool) (*CreateKeyOutput, error) {
 	if k.Origin == OriginExternal {
+		if multiRegion {
+			mr, err := r.newKeySet(ctx, k)
+			if err != nil {
+				return nil, err
+			}
+			k.MultiRegion = mr
+		}
 		out := r.newKeyAnswer(k)
 		return out, r.Update(ctx, func(tx Tx) error {
 			if err := r.putNew(ctx, tx, k, document); err != nil {

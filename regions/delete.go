@@ -173,6 +173,9 @@ func (r *Region) heldElsewhere(s keyset.State, materials []MaterialRecord) error
 	for _, m := range s.Materials {
 		listed[m.ID] = true
 	}
+	if s.Origin == OriginExternal {
+		return nil // its owner has it
+	}
 	for _, m := range materials {
 		if others == 0 || !listed[m.ID] {
 			return fmt.Errorf("%w: no other Region is known to hold its material %s", errHeld, m.ID)

@@ -130,15 +130,13 @@ func (r *Region) stateOf(v *view) KeyState {
 }
 
 // chooseOrigin decides where the material of a new key comes from.
-func (r *Region) chooseOrigin(origin, name string, multiRegion bool) (string, error) {
+func (r *Region) chooseOrigin(origin, name string) (string, error) {
 	spec, _ := keyspec.Lookup(name) // it is one of the enumeration
 	switch {
 	case origin == "" || origin == OriginAWSKMS:
 		return OriginAWSKMS, nil
 	case origin != OriginExternal:
 		return "", Errorf(CodeUnsupportedOperation, "Origin %s is not supported by this version of Antipode.", origin)
-	case multiRegion:
-		return "", Errorf(CodeUnsupportedOperation, "Multi-Region keys with imported key material are not supported by this version of Antipode.")
 	case !spec.Wrapped(r.caps):
 		return "", Errorf(CodeUnsupportedOperation, "Key material of key spec %s can't be imported in Region %s: its token cannot wrap %s keys.",
 			name, r.cfg.Name, spec.KeyType)

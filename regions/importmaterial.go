@@ -247,6 +247,9 @@ func (r *Region) putWithMaterial(ctx context.Context, tx Tx, k Key, id string) e
 	if err != nil {
 		return err
 	}
+	if len(k.history()) == 0 && k.MultiRegion != nil {
+		return r.shareFirst(ctx, tx, k, id)
+	}
 	if k.Current == "" {
 		k.Current = id
 	}
@@ -254,4 +257,20 @@ func (r *Region) putWithMaterial(ctx context.Context, tx Tx, k Key, id string) e
 		k.State = StateEnabled
 	}
 	return Put(ctx, tx, r.ring, k)
+}
+
+// shareFirst binds a multi-Region key to its first material, in all of its Regions: the primary's import says which it is.
+func (r *Region) shareFirst(ctx context.Context, tx Tx, k Key, id string) error {
+	_, err := r.ChangeShared(ctx, tx, k.Account, k.KeyID, func(k *Key, s *keyset.State) error {
+		s.Materials = append(s.Materials, keyset.Material{ID: id, Status: keyset.Current, Created: r.Now().UnixMilli()})
+		k.Current = id
+		if k.State == StatePendingImport {
+			k.State = StateEnabled
+		}
+		return nil
+	})
+	if errors.Is(err, ErrRecovering) {
+		return errRecovering(r.cfg.Name)
+	}
+	return err
 }

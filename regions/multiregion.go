@@ -12,7 +12,7 @@ import (
 
 // newKeySet makes what a new multi-Region primary key shares: the genesis certificate and the first state, signed by
 // this Region's RSK.
-func (r *Region) newKeySet(ctx context.Context, k Key, m keyring.Material) (*MultiRegion, error) {
+func (r *Region) newKeySet(ctx context.Context, k Key, materials ...keyring.Material) (*MultiRegion, error) {
 	raw, err := r.cfg.Token.Random(ctx, 16)
 	if err != nil {
 		return nil, err
@@ -28,8 +28,10 @@ func (r *Region) newKeySet(ctx context.Context, k Key, m keyring.Material) (*Mul
 	s := keyset.State{
 		Account: k.Account, KeyID: k.KeyID, Spec: k.Spec, Usage: k.Usage, Origin: k.Origin, Created: k.Created,
 		Epoch: keyset.First(), Certificate: keyset.Hash(genesis), Primary: r.cfg.Name, Sequence: 1,
-		Members:   []keyset.Member{{Region: r.cfg.Name, Incarnation: incarnation, Status: keyset.Active}},
-		Materials: []keyset.Material{{ID: m.ID, Status: keyset.Current, Created: m.Created}},
+		Members: []keyset.Member{{Region: r.cfg.Name, Incarnation: incarnation, Status: keyset.Active}},
+	}
+	for _, m := range materials {
+		s.Materials = append(s.Materials, keyset.Material{ID: m.ID, Status: keyset.Current, Created: m.Created})
 	}
 	signed, err := keyset.SignState(ctx, r.ring.RSK(), s)
 	if err != nil {

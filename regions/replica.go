@@ -80,7 +80,7 @@ func (r *Region) taken(keyID string) *Error {
 // holds returns UnsupportedOperationException if this Region can't hold replicas of such keys.
 func (r *Region) holds(name, usage, origin string) error {
 	spec, known := keyspec.Lookup(name)
-	if !known || !spec.Has(usage) || origin != OriginAWSKMS {
+	if !known || !spec.Has(usage) || origin != OriginAWSKMS && origin != OriginExternal {
 		return Errorf(CodeUnsupportedOperation, "Region %s does not support %s keys with usage %s and origin %s.",
 			r.cfg.Name, name, usage, origin)
 	}
@@ -149,7 +149,7 @@ func (r *Region) Unreserve(ctx context.Context, tx Tx, account, keyID string, in
 }
 
 // InstallReplica gives the reserved replica its material and shared state, inside a transaction. It becomes Enabled,
-// unless it was scheduled for deletion meanwhile.
+// or PendingImport if its material is to be imported, unless it was scheduled for deletion meanwhile.
 func (r *Region) InstallReplica(ctx context.Context, tx Tx, p Replica, shared MultiRegion, materials []keyring.Material) error {
 	k, err := Get[Key](ctx, tx, r.ring, Key{Account: p.Account, KeyID: p.KeyID}.RecordKey())
 	if err != nil {
@@ -157,6 +157,9 @@ func (r *Region) InstallReplica(ctx context.Context, tx Tx, p Replica, shared Mu
 	}
 	if k.MultiRegion == nil || k.MultiRegion.State != nil || k.MultiRegion.Incarnation != p.Incarnation {
 		return fmt.Errorf("install replica: %s is not reserved for this exchange", p.KeyID)
+	}
+	if k.State == StateCreating && k.Origin == OriginExternal {
+		k.State = StatePendingImport
 	}
 	if k.State == StateCreating {
 		k.State = StateEnabled

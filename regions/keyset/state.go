@@ -11,6 +11,9 @@ import (
 	"antipode/regions/cose"
 )
 
+// OriginExternal is the origin of keys whose material is imported, with AWS's name.
+const OriginExternal = "EXTERNAL"
+
 // MemberStatus is where a Region stands in a key set.
 type MemberStatus string
 
@@ -120,8 +123,12 @@ func (s State) Pending() (Material, bool) {
 	return Material{}, false
 }
 
-// Needed returns the materials that each member is to hold, in order: all but abandoned ones.
+// Needed returns the materials that exchanges bring to each member, in order: all but abandoned ones. Imported material
+// travels in no exchange; its owner brings it to each Region.
 func (s State) Needed() []Material {
+	if s.Origin == OriginExternal {
+		return nil
+	}
 	needed := make([]Material, 0, len(s.Materials))
 	for _, m := range s.Materials {
 		if m.Status != Abandoned {

@@ -88,7 +88,7 @@ func (s State) validateMaterials() error {
 		}
 	}
 	// A key whose material is imported begins without any.
-	if count[Current] != 1 && (s.Origin != "EXTERNAL" || len(s.Materials) != 0) {
+	if count[Current] != 1 && (s.Origin != OriginExternal || len(s.Materials) != 0) {
 		return fmt.Errorf("%w: %d current materials", ErrInvalid, count[Current])
 	}
 	if count[Pending] > 1 {

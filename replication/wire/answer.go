@@ -24,9 +24,6 @@ func (r *Receipt) validate() error {
 	if err := r.Route.validate(); err != nil {
 		return err
 	}
-	if len(r.Materials) == 0 {
-		return fmt.Errorf("%w: a receipt of no material", ErrMalformed)
-	}
 	if err := validateIDs(r.Materials); err != nil {
 		return err
 	}

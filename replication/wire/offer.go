@@ -97,7 +97,7 @@ func (o *Offer) validate() error {
 	if err := validateTags(o.Tags); err != nil {
 		return err
 	}
-	if err := validateMaterials(o.Materials); err != nil {
+	if err := o.validateMaterials(); err != nil {
 		return err
 	}
 	return validateSuites(o.Suites)
@@ -181,8 +181,10 @@ func validateTags(tags []Tag) error {
 	return nil
 }
 
-func validateMaterials(list []Material) error {
-	if len(list) == 0 || len(list) > MaxMaterials {
+// validateMaterials: imported material is in no exchange.
+func (o *Offer) validateMaterials() error {
+	list := o.Materials
+	if (len(list) == 0) != (o.Origin == keyset.OriginExternal) || len(list) > MaxMaterials {
 		return fmt.Errorf("%w: %d materials, 1 to %d are allowed", ErrMalformed, len(list), MaxMaterials)
 	}
 	count := map[keyset.MaterialStatus]int{}

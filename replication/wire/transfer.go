@@ -80,7 +80,7 @@ func (t *Transfer) validateBody() error {
 	switch {
 	case t.Token == "" || len(t.Token) > 64:
 		return fmt.Errorf("%w: token", ErrMalformed)
-	case len(t.Materials) == 0 || len(t.Materials) > MaxMaterials:
+	case len(t.Materials) > MaxMaterials: // none, of a key whose material is imported
 		return fmt.Errorf("%w: %d materials", ErrMalformed, len(t.Materials))
 	}
 	if err := validateShared(t.State, t.Chain); err != nil {

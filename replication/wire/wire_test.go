@@ -168,6 +168,7 @@ func TestContents(t *testing.T) {
 		"long tag":            func(o *wire.Offer) { o.Tags[0].Value = long },
 		"many tags":           func(o *wire.Offer) { o.Tags = make([]wire.Tag, 51) },
 		"no material":         func(o *wire.Offer) { o.Materials = nil },
+		"imported material":   func(o *wire.Offer) { o.Origin = "EXTERNAL" },
 		"material twice":      func(o *wire.Offer) { o.Materials[0].ID = o.Materials[1].ID },
 		"short material id":   func(o *wire.Offer) { o.Materials[0].ID = "aa" },
 		"material status":     func(o *wire.Offer) { o.Materials[0].Status = "" },
@@ -216,7 +217,6 @@ func TestContents(t *testing.T) {
 		"short RWK":         func(m *wire.Transfer) { m.RAKA, m.RWK = nil, make([]byte, wire.RSAWrappedSize-1) },
 		"long RWK":          func(m *wire.Transfer) { m.RAKA, m.RWK = nil, make([]byte, wire.RSAWrappedSize+1) },
 		"no token":          func(m *wire.Transfer) { m.Token = "" },
-		"no material":       func(m *wire.Transfer) { m.Materials = nil },
 		"material twice":    func(m *wire.Transfer) { m.Materials[0].ID = m.Materials[1].ID },
 		"material id":       func(m *wire.Transfer) { m.Materials[0].ID = "a" },
 		"no blob":           func(m *wire.Transfer) { m.Materials[0].Blob = nil },
@@ -234,7 +234,6 @@ func TestContents(t *testing.T) {
 		checkContent(t, "transfer: "+name, x, x.east, x.transfer, wire.ErrMalformed)
 	}
 	for name, change := range map[string]func(r *wire.Receipt){
-		"no material":    func(r *wire.Receipt) { r.Materials = nil },
 		"material twice": func(r *wire.Receipt) { r.Materials[0] = r.Materials[1] },
 		"material id":    func(r *wire.Receipt) { r.Materials[0] = "" },
 		"no generation":  func(r *wire.Receipt) { r.Epoch.Generation = 0 },
