@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,7 @@ type regionAnswer struct {
 	Entry       []byte        `json:"entry"` // canonical CBOR of roster.Entry
 	Fingerprint string        `json:"fingerprint"`
 	Endpoint    string        `json:"endpoint"`
+	TLSKey      string        `json:"tls_key"` // SHA-256 of its SubjectPublicKeyInfo, hex
 	Version     uint64        `json:"version"`
 	Limits      roster.Limits `json:"limits"`
 }
@@ -270,7 +272,8 @@ func describeEntry(e roster.Entry) (regionAnswer, error) {
 		return regionAnswer{}, err
 	}
 	return regionAnswer{
-		Region: e.Region, Entry: raw, Fingerprint: fingerprint, Endpoint: e.Endpoint, Version: e.Version, Limits: e.Limits,
+		Region: e.Region, Entry: raw, Fingerprint: fingerprint, Endpoint: e.Endpoint,
+		TLSKey: hex.EncodeToString(e.TLSKey[:]), Version: e.Version, Limits: e.Limits,
 	}, nil
 }
 

@@ -42,6 +42,9 @@ type config struct {
 	// PeerEndpoint is the same address as the others see it, like https://kms.us-east-2.example.net:4570. It goes into
 	// the entry that they are given to trust.
 	PeerEndpoint string `yaml:"peer_endpoint"`
+	// Relay is how Regions are reached, and reach this one, that have no route to each other: by `antipode relay`. With it
+	// peer_listen and peer_endpoint may be empty.
+	Relay relayLinkConfig `yaml:"relay"`
 	// Storage is where the material of single-Region keys is kept: wrapped (the default: in the store, under the domain
 	// key) or token (it never leaves the token, and is in no backup of the store). Multi-Region keys' is always wrapped.
 	Storage string `yaml:"storage"`
@@ -164,10 +167,11 @@ func (c config) validateServe() error {
 			errs = append(errs, fmt.Errorf("callers: %w", err))
 		}
 	}
-	if _, _, err := net.SplitHostPort(c.PeerListen); err != nil {
+	errs = append(errs, c.Relay.validate())
+	if _, _, err := net.SplitHostPort(c.PeerListen); err != nil && (c.PeerListen != "" || c.Relay.Address == "") {
 		errs = append(errs, fmt.Errorf("peer_listen: %w", err))
 	}
-	if !strings.HasPrefix(c.PeerEndpoint, "https://") {
+	if !strings.HasPrefix(c.PeerEndpoint, "https://") && (c.PeerEndpoint != "" || c.Relay.Address == "") {
 		errs = append(errs, fmt.Errorf("peer_endpoint: %q is not like https://host:port", c.PeerEndpoint))
 	}
 	return errors.Join(errs...)

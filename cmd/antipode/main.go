@@ -36,7 +36,7 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	cmd.AddCommand(devCommand(), initCommand(), serveCommand(), regionCommand(), identityCommand(), callersCommand(), keyCommand(), policyCommand(), tokenCommand(),
-		domainKeyCommand(), operatorCommand(), backupCommand(), restoreCommand())
+		domainKeyCommand(), operatorCommand(), relayCommand(), backupCommand(), restoreCommand())
 	return cmd
 }
 

@@ -62,7 +62,7 @@ func connect(ctx context.Context, nodes []*node, data string) (_ *mesh, err erro
 		endpoints[n.name] = "https://" + l.Addr().String()
 	}
 	for i, n := range nodes {
-		err := m.start(n, listeners[i], func(region string) (peer.Address, error) {
+		err := m.start(n, listeners[i:i+1], func(region string) (peer.Address, error) {
 			e, err := n.region.Roster().Entry(region)
 			if err != nil {
 				return peer.Address{}, err
@@ -103,8 +103,8 @@ func enrol(ctx context.Context, into, other *node) error {
 	return nil
 }
 
-// start runs one Region's replication: its server on l, its client, and its background work.
-func (m *mesh) start(n *node, l net.Listener, resolve peer.Resolver) error {
+// start runs one Region's replication: its server on the listeners, its client, and its background work.
+func (m *mesh) start(n *node, listeners []net.Listener, resolve peer.Resolver) error {
 	client := peer.NewClient(n.peer, resolve, peer.Limits{})
 	m.clients = append(m.clients, client)
 	node := replication.New(replication.Config{
@@ -117,7 +117,9 @@ func (m *mesh) start(n *node, l net.Listener, resolve peer.Resolver) error {
 	n.exchange = node
 	server := peer.NewServer(n.peer, func(pin [32]byte) (string, error) { return n.region.Roster().RegionByTLSKey(pin) },
 		node.Handle, peer.Limits{}, n.log)
-	m.run(func() error { return server.Serve(m.ctx, l) })
+	for _, l := range listeners {
+		m.run(func() error { return server.Serve(m.ctx, l) })
+	}
 	m.run(func() error {
 		var announcing sync.WaitGroup
 		announcing.Go(func() { node.RunRoster(m.ctx) })

@@ -34,7 +34,7 @@ func regionCommand() *cobra.Command {
 				if err := adminCall(cmd.Context(), socket, http.MethodGet, "/v1/region", nil, &a); err != nil {
 					return err
 				}
-				err := printLines(cmd, "region "+a.Region, "endpoint "+a.Endpoint, "fingerprint "+a.Fingerprint,
+				err := printLines(cmd, "region "+a.Region, "endpoint "+a.Endpoint, "fingerprint "+a.Fingerprint, "tls_key "+a.TLSKey,
 					"entry "+base64.StdEncoding.EncodeToString(a.Entry))
 				if err != nil {
 					return err

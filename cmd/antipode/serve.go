@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -68,16 +69,30 @@ func runServe(ctx context.Context, cfg config, log zerolog.Logger, ready func(ne
 	if api.others, err = openCallers(cfg.Callers, api.certificate != "", []*node{n}); err != nil {
 		return err
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.PeerListen)
-	if err != nil {
-		return fmt.Errorf("peer_listen: %w", err)
+	var listeners []net.Listener
+	if cfg.PeerListen != "" {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.PeerListen)
+		if err != nil {
+			return fmt.Errorf("peer_listen: %w", err)
+		}
+		listeners = append(listeners, l)
 	}
 	m := newMesh(ctx)
 	defer func() { err = errors.Join(err, m.close()) }()
-	err = m.start(n, l, func(region string) (peer.Address, error) {
+	link, err := m.startLink(n, cfg.Relay)
+	if err != nil {
+		return err
+	}
+	if link != nil {
+		listeners = append(listeners, link.Listener())
+	}
+	err = m.start(n, listeners, func(region string) (peer.Address, error) {
 		e, err := n.region.Roster().Entry(region)
 		if err != nil {
 			return peer.Address{}, err
+		}
+		if link != nil && slices.Contains(cfg.Relay.Regions, region) {
+			return peer.Address{Endpoint: relayedEndpoint, Pin: e.TLSKey, Via: link}, nil
 		}
 		return peer.Address{Endpoint: e.Endpoint, Pin: e.TLSKey}, nil
 	})

@@ -18,6 +18,13 @@ import (
 type Address struct {
 	Endpoint string   // "https://host:port"
 	Pin      [32]byte // of its certificate
+	// Via connects to the Region where Endpoint can't be reached from here; nil: Endpoint is dialled. It must be comparable.
+	Via Via
+}
+
+// Via connects to a Region by another way than by its endpoint. What comes back carries TLS as a TCP connection would.
+type Via interface {
+	DialRegion(ctx context.Context, region string) (net.Conn, error)
 }
 
 // Resolver returns the present address of a Region. Its errors are returned wrapped, together with [ErrRefused].
@@ -169,13 +176,13 @@ func (c *Client) route(region string, address Address) (*route, chan struct{}, e
 		if r != nil {
 			r.transport.CloseIdleConnections()
 		}
-		r = &route{address: address, transport: c.transport(address)}
+		r = &route{address: address, transport: c.transport(region, address)}
 		c.peers[region] = r
 	}
 	return r, slots, nil
 }
 
-func (c *Client) transport(address Address) *http.Transport {
+func (c *Client) transport(region string, address Address) *http.Transport {
 	config := c.identity.config(func(pin [32]byte) error {
 		if subtle.ConstantTimeCompare(pin[:], address.Pin[:]) != 1 {
 			return ErrWrongPeer
@@ -183,9 +190,17 @@ func (c *Client) transport(address Address) *http.Transport {
 		return nil
 	})
 	dialer := &net.Dialer{Timeout: c.limits.Connect}
+	dial := dialer.DialContext
+	if address.Via != nil {
+		dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, c.limits.Connect)
+			defer cancel()
+			return address.Via.DialRegion(ctx, region)
+		}
+	}
 	return &http.Transport{
 		Proxy:                  nil, // never from the environment
-		DialContext:            dialer.DialContext,
+		DialContext:            dial,
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    c.limits.Handshake,
 		TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{}, // HTTP/1.1 only

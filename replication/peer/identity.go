@@ -107,13 +107,19 @@ func ParsePEM(data []byte) (*Identity, error) {
 // config returns the TLS settings of both sides. check decides on the pin of the other side; with TLS 1.3 it has proved
 // that it holds that key. Sessions are not resumed: each connection is checked.
 func (i *Identity) config(check func(pin [32]byte) error) *tls.Config {
+	return i.TLS("http/1.1", check)
+}
+
+// TLS returns the same settings for another protocol than that of this package, by its ALPN name: TLS
+// ends a connection whose sides name different ones, so that one that is meant for one protocol does not pass for another.
+func (i *Identity) TLS(protocol string, check func(pin [32]byte) error) *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		Certificates:           []tls.Certificate{i.cert},
 		ClientAuth:             tls.RequireAnyClientCert,
 		InsecureSkipVerify:     true, //nolint:gosec // VerifyConnection below checks the key itself, against the roster
 		SessionTicketsDisabled: true,
-		NextProtos:             []string{"http/1.1"},
+		NextProtos:             []string{protocol},
 		VerifyConnection: func(s tls.ConnectionState) error {
 			if s.Version != tls.VersionTLS13 || len(s.PeerCertificates) != 1 {
 				return ErrWrongPeer
