@@ -86,7 +86,7 @@ func writeName(w io.Writer, region string) error {
 	if len(region) == 0 || len(region) > longestName {
 		return fmt.Errorf("name of a Region of %d bytes", len(region))
 	}
-	_, err := w.Write(append([]byte{byte(len(region))}, region...))
+	_, err := w.Write(append([]byte{byte(len(region))}, region...)) //nolint:gosec // at most longestName
 	return err
 }
 

@@ -359,7 +359,9 @@ func TestPlaces(t *testing.T) {
 	go func() { ended <- link.connect(restarted) }()
 	r.await(t, func() bool { return r.relay.find(ohio) != mine && r.relay.find(ohio) != nil })
 	stop()
-	<-ended
+	if err := <-ended; err == nil {
+		t.Error("the second link ended without a reason")
+	}
 	r.await(t, func() bool { // the first link has come back
 		conn, err := r.links[ohio].DialRegion(ctx, ireland)
 		if err == nil {
