@@ -70,6 +70,7 @@ func FuzzHandle(f *testing.F) {
 		wire.TypeOffer, wire.TypeTransfer, wire.TypeAccept, wire.TypeReceipt, wire.TypeRefusal, wire.TypeGone, wire.TypeGoneAck,
 		wire.TypeSync, wire.TypeSyncAck, wire.TypeWant, wire.TypeWantAck, wire.TypeKnow, wire.TypeKnown,
 		wire.TypeRoster, wire.TypeRosterAck,
+		wire.TypeHandOver, wire.TypeHandOverAck,
 	}
 	for i, typ := range types {
 		m := w.Net.Last(typ)

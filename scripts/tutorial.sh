@@ -186,14 +186,30 @@ expect "$data_key" "data key opened in $to"
 echo "\$ ${client##*/} --region $to kms decrypt --ciphertext-blob fileb://data.key"
 echo "(the same 32 bytes)"
 
+step "The primary goes to $to; the key id, the material and all that is a Region's own stay as they are"
+kms "$from" update-primary-region --key-id "$key" --primary-region "$to"
+for region in "$from" "$to"; do
+	kms "$region" describe-key --key-id "$key" --query KeyMetadata.MultiRegionConfiguration.MultiRegionKeyType --output text
+	if [ "$region" = "$to" ]; then expect PRIMARY "role in $region"; else expect REPLICA "role in $region"; fi
+	kms "$region" describe-key --key-id "$key" --query KeyMetadata.KeyState --output text
+	expect Enabled "the key in $region"
+	kms "$region" decrypt --ciphertext-blob fileb://message.bin --encryption-context "$context" --query Plaintext --output text
+	answer=$(base64 -d <<<"$answer")
+	expect "$message" "decrypted in $region after the change"
+done
+if kms "$from" update-primary-region --key-id "$key" --primary-region "$to"; then
+	fail "a replica changed the primary"
+fi
+[[ $answer == *UnsupportedOperationException* ]] || fail "refused, but not with UnsupportedOperationException"
+
 step "Cleaning up: aliases at once, keys after the waiting period, each Region for itself"
 kms "$from" delete-alias --alias-name "$alias"
 kms "$to" delete-alias --alias-name "$alias"
-kms "$to" schedule-key-deletion --key-id "$key" --pending-window-in-days 7
 kms "$from" schedule-key-deletion --key-id "$key" --pending-window-in-days 7
-kms "$to" describe-key --key-id "$key" --query KeyMetadata.KeyState --output text
-expect PendingDeletion "replica"
+kms "$to" schedule-key-deletion --key-id "$key" --pending-window-in-days 7
 kms "$from" describe-key --key-id "$key" --query KeyMetadata.KeyState --output text
+expect PendingDeletion "replica"
+kms "$to" describe-key --key-id "$key" --query KeyMetadata.KeyState --output text
 expect PendingReplicaDeletion "primary, which outlives its replica"
 trap 'rm -rf "$scratch"' EXIT
 

@@ -81,6 +81,20 @@ func (j journey) run() {
 	j.apart(key)
 	j.imports()
 
+	// The primary goes there and comes back; what was encrypted before opens in both all the time.
+	for _, way := range [][2]string{{primaryRegion, replicaRegion}, {replicaRegion, primaryRegion}} {
+		j.must(way[0], "UpdatePrimaryRegion", members{"KeyId": key, "PrimaryRegion": way[1]})
+		for region, role := range map[string]string{way[0]: "REPLICA", way[1]: "PRIMARY"} {
+			m := j.must(region, "DescribeKey", members{"KeyId": key}).sub("KeyMetadata")
+			if got := m.sub("MultiRegionConfiguration").text("MultiRegionKeyType"); got != role || m.text("KeyState") != "Enabled" {
+				j.Errorf("in %s the key is %s and %s", region, got, m.text("KeyState"))
+			}
+		}
+		j.refused("UnsupportedOperationException", way[0], "UpdatePrimaryRegion", members{"KeyId": key, "PrimaryRegion": way[1]})
+		j.across(key, primaryRegion, replicaRegion)
+		j.across(key, replicaRegion, primaryRegion)
+	}
+
 	for _, region := range []string{replicaRegion, primaryRegion} {
 		j.must(region, "ScheduleKeyDeletion", members{"KeyId": key, "PendingWindowInDays": 7})
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"antipode/softhsm/softhsmtest"
 )
@@ -44,6 +45,46 @@ func BenchmarkReplicateKey(b *testing.B) {
 				s.stop(b)
 			}
 		})
+	}
+}
+
+// BenchmarkUpdatePrimaryRegion measures UpdatePrimaryRegion between two processes, from the request to its answer: the
+// other Region is the primary then, and says so. The primary goes to and fro between the two, ten times for each key. It
+// reports the median in milliseconds, with all folders in memory.
+func BenchmarkUpdatePrimaryRegion(b *testing.B) {
+	p := newPairIn(b, softhsmtest.Dir(b))
+	p.timed = true
+	servers := []*server{p.start(b, home, ""), p.start(b, away, "")}
+	names := []string{home, away}
+	clients := []*kms.Client{p.client(b, home), p.client(b, away)}
+	var took []time.Duration
+	var id string
+	for i := 0; b.Loop(); i++ {
+		at := i % 2
+		if i%10 == 0 {
+			made, err := clients[0].CreateKey(b.Context(), &kms.CreateKeyInput{MultiRegion: aws.Bool(true)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			id = *made.KeyMetadata.KeyId
+			if _, err := clients[0].ReplicateKey(b.Context(), &kms.ReplicateKeyInput{KeyId: &id, ReplicaRegion: aws.String(away)}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		start := time.Now()
+		if _, err := clients[at].UpdatePrimaryRegion(b.Context(), &kms.UpdatePrimaryRegionInput{KeyId: &id, PrimaryRegion: &names[1-at]}); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(start))
+		got, err := clients[1-at].DescribeKey(b.Context(), &kms.DescribeKeyInput{KeyId: &id})
+		if err != nil || got.KeyMetadata.MultiRegionConfiguration.MultiRegionKeyType != types.MultiRegionKeyTypePrimary {
+			b.Fatalf("%s describes %+v, %v", names[1-at], got, err)
+		}
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2])/float64(time.Millisecond), "ms-median")
+	for _, s := range servers {
+		s.stop(b)
 	}
 }
 

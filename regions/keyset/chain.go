@@ -21,7 +21,8 @@ type Head struct {
 // VerifyChain returns the head of a whole chain, genesis first. held is the chain that this Region holds already, nil
 // if it has none: it is what makes two claims to one place visible.
 //
-// A certificate that is in held was accepted before, so its signer's key may have been retired or removed since. One
+// held is trusted: it was verified when it was accepted, and kept where nobody can alter it since. So a certificate that is
+// in it is not verified again, whatever became of its signer's key. One
 // that extends or contradicts held must be signed by an active key: a key that is out of use introduces nothing, so
 // before a Region retires a key its peers must have what that key signed. A Region that holds nothing of the key takes
 // the chain as it is, whatever became of the signers' keys; what it rests on then is the active key of the head's
@@ -40,11 +41,14 @@ func VerifyChain(certs, held [][]byte, trust Trust) (Head, error) {
 	var unapproved []Certificate // of generations that are new here
 	var prev Certificate
 	for i, data := range certs {
-		key := trust.VerifyKey
-		if i < known || len(held) == 0 {
-			key = trust.HistoricKey
+		open := decodeCertificate
+		switch {
+		case len(held) == 0:
+			open = opened(trust.HistoricKey)
+		case i >= known:
+			open = opened(trust.VerifyKey)
 		}
-		c, err := openNext(data, prev, i, key)
+		c, err := openNext(data, prev, i, open)
 		if err != nil {
 			return Head{}, err
 		}
@@ -72,9 +76,14 @@ func VerifyChain(certs, held [][]byte, trust Trust) (Head, error) {
 	}, nil
 }
 
+// opened verifies a certificate with the keys that one of the methods of [Trust] gives.
+func opened(key func(string, []byte) (*ecdsa.PublicKey, error)) func([]byte) (Certificate, error) {
+	return func(data []byte) (Certificate, error) { return openCertificate(data, key) }
+}
+
 // openNext opens the i-th certificate and checks that it follows prev.
-func openNext(data []byte, prev Certificate, i int, key func(string, []byte) (*ecdsa.PublicKey, error)) (Certificate, error) {
-	c, err := openCertificate(data, key)
+func openNext(data []byte, prev Certificate, i int, open func([]byte) (Certificate, error)) (Certificate, error) {
+	c, err := open(data)
 	if err != nil {
 		return Certificate{}, err
 	}
