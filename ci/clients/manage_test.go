@@ -7,21 +7,22 @@ import (
 	"time"
 )
 
-// Every client tags keys, and turns rotation on and off: what related keys share, and what each has for itself.
+// Every client tags keys, moves their primary, and turns rotation on and off: what related keys share, and what each has for
+// itself.
 func TestTagsAndRotation(t *testing.T) {
 	t.Parallel()
 	for name, open := range everyClient() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			j := journey{t, open(t)}
-			j.tags()
+			j.moves(j.tags())
 			j.rotation()
 		})
 	}
 }
 
-// tags tags a key and its replica, each for itself.
-func (j journey) tags() {
+// tags tags a key and its replica, each for itself. It returns the key's id.
+func (j journey) tags() string {
 	j.Helper()
 	key := j.must(primaryRegion, "CreateKey", members{
 		"MultiRegion": true, "Tags": []map[string]string{{"TagKey": "team", "TagValue": "payments"}},
@@ -50,6 +51,31 @@ func (j journey) tags() {
 	tagged(replicaRegion, map[string]string{"Größe": "a+b=c/d@e"})
 	tagged(primaryRegion, map[string]string{"team": "payments"})
 	j.refused("TagException", primaryRegion, "TagResource", members{"KeyId": key, "Tags": []map[string]string{{"TagKey": "aws:own", "TagValue": ""}}})
+	return key
+}
+
+// moves makes the replica the primary; the keys' own properties stay where they are.
+func (j journey) moves(key string) {
+	j.Helper()
+	j.refused("UnsupportedOperationException", replicaRegion, "UpdatePrimaryRegion", members{"KeyId": key, "PrimaryRegion": primaryRegion})
+	j.must(primaryRegion, "UpdatePrimaryRegion", members{"KeyId": key, "PrimaryRegion": replicaRegion})
+	for region, role := range map[string]string{primaryRegion: "REPLICA", replicaRegion: "PRIMARY"} {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+			about := j.must(region, "DescribeKey", members{"KeyId": key}).sub("KeyMetadata")
+			related := about.sub("MultiRegionConfiguration")
+			if related.text("MultiRegionKeyType") == role && related.sub("PrimaryKey").text("Region") == replicaRegion && about.text("KeyState") == "Enabled" {
+				break
+			}
+			if time.Now().After(deadline) {
+				j.Fatalf("a minute after the primary moved, in %s: %v", region, about)
+			}
+		}
+	}
+	j.refused("UnsupportedOperationException", primaryRegion, "ReplicateKey", members{"KeyId": key, "ReplicaRegion": replicaRegion})
+	sealed := j.must(replicaRegion, "Encrypt", members{"KeyId": key, "Plaintext": []byte("moved")}).blob("CiphertextBlob")
+	if opened := j.must(primaryRegion, "Decrypt", members{"CiphertextBlob": sealed}).blob("Plaintext"); string(opened) != "moved" {
+		j.Errorf("after the primary moved: %q", opened)
+	}
 }
 
 // rotation turns automatic rotation on, which a replica shares and can't change, and rotates on demand.
