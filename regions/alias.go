@@ -28,8 +28,8 @@ func (in *AliasInput) validate() error {
 	return nil
 }
 
-// aliasesPerKey is AWS's quota.
-const aliasesPerKey = 50
+// DefaultMaxAliases is AWS's quota of aliases of a key.
+const DefaultMaxAliases = 50
 
 func createAlias(ctx context.Context, r *Region, c *Call, in *AliasInput) (*struct{}, error) {
 	return nil, r.pointAlias(ctx, c, in, func(existing *Alias) error {
@@ -97,8 +97,8 @@ func (r *Region) pointAlias(ctx context.Context, c *Call, in *AliasInput, check 
 		if err != nil {
 			return err
 		}
-		if len(others) >= aliasesPerKey {
-			return Errorf(CodeLimitExceeded, "Too many aliases for key %s: the limit is %d.", v.arn, aliasesPerKey)
+		if len(others) >= r.cfg.MaxAliases {
+			return Errorf(CodeLimitExceeded, "Too many aliases for key %s: the limit is %d.", v.arn, r.cfg.MaxAliases)
 		}
 		return Put(ctx, tx, r.ring, a)
 	})

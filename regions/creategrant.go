@@ -19,7 +19,7 @@ import (
 
 // AWS's limits.
 const (
-	grantsPerKey      = 50000
+	DefaultMaxGrants  = 50000 // on a key
 	constraintPairs   = 8
 	constraintLetters = 384
 )
@@ -186,8 +186,8 @@ func createGrant(ctx context.Context, r *Region, c *Call, in *CreateGrantInput) 
 	if err := r.checkGrant(ctx, v, &g); err != nil {
 		return nil, err
 	}
-	if len(v.granted) >= grantsPerKey && (g.Name == "" || !slices.ContainsFunc(v.granted, g.repeats)) {
-		return nil, tooManyGrants(v.arn)
+	if len(v.granted) >= r.cfg.MaxGrants && (g.Name == "" || !slices.ContainsFunc(v.granted, g.repeats)) {
+		return nil, r.tooManyGrants(v.arn)
 	}
 	if err := r.proceed(ctx, c); err != nil {
 		return nil, err
@@ -242,8 +242,8 @@ func (r *Region) putGrant(ctx context.Context, c *Call, v *view, g GrantRecord) 
 				return r.putOnce(ctx, tx, c, out)
 			}
 		}
-		if len(have) >= grantsPerKey {
-			return tooManyGrants(v.arn)
+		if len(have) >= r.cfg.MaxGrants {
+			return r.tooManyGrants(v.arn)
 		}
 		out = &CreateGrantOutput{GrantToken: token, GrantID: g.ID}
 		if err := r.putOnce(ctx, tx, c, out); err != nil {
@@ -254,8 +254,8 @@ func (r *Region) putGrant(ctx context.Context, c *Call, v *view, g GrantRecord) 
 	return out, err
 }
 
-func tooManyGrants(key string) *Error {
-	return Errorf(CodeLimitExceeded, "Too many grants on key %s: the limit is %d.", key, grantsPerKey)
+func (r *Region) tooManyGrants(key string) *Error {
+	return Errorf(CodeLimitExceeded, "Too many grants on key %s: the limit is %d.", key, r.cfg.MaxGrants)
 }
 
 // repeats reports whether the two say the same under one name, so that CreateGrant is a repetition.

@@ -108,3 +108,47 @@ func TestQuotaRecord(t *testing.T) {
 		t.Errorf("with a forged count: %v", err)
 	}
 }
+
+// Aliases and grants of a key have quotas, which count each key by itself; a grant that is repeated by its name needs no
+// place.
+func TestQuotasOfAKey(t *testing.T) {
+	t.Parallel()
+	f := regionstest.Open(t, "us-east-2", regionstest.WithQuotas(2, 3))
+	one, two := f.CreateKey(t, false), f.CreateKey(t, true)
+	alias := func(name, key string) error {
+		_, err := regionstest.Call[struct{}](t, f, "CreateAlias", &regions.AliasInput{AliasName: "alias/" + name, TargetKeyID: key})
+		return err
+	}
+	grant := func(name, key string) error {
+		_, err := regionstest.Call[regions.CreateGrantOutput](t, f, "CreateGrant", &regions.CreateGrantInput{
+			KeyID: key, GranteePrincipal: f.Admin.ARN, Operations: []string{"Encrypt"}, Name: name,
+		})
+		return err
+	}
+	for _, key := range []regions.KeyMetadata{one, two} {
+		for i, name := range []string{"a", "b", "c"} {
+			err := alias(key.KeyID[:4]+name, key.KeyID)
+			if over := i >= 2; over != limited(err) || over != (err != nil) {
+				t.Errorf("alias %d: %v", i, err)
+			}
+			if i == 2 && err.Error() != "LimitExceededException: Too many aliases for key "+key.Arn+": the limit is 2." {
+				t.Errorf("%v", err)
+			}
+		}
+		for i, name := range []string{"a", "b", "c", "d", "a"} {
+			if err, over := grant(name, key.KeyID), i == 3; over != limited(err) || over != (err != nil) {
+				t.Errorf("grant %d: %v", i, err)
+			}
+		}
+	}
+	// An alias does not move to a full key either.
+	if err := alias("free", f.CreateKey(t, false).KeyID); err != nil {
+		t.Fatal(err)
+	}
+	_, err := regionstest.Call[struct{}](t, f, "UpdateAlias", &regions.AliasInput{AliasName: "alias/free", TargetKeyID: one.KeyID})
+	if !limited(err) {
+		t.Errorf("moved to a full key: %v", err)
+	}
+	regionstest.Must[struct{}](t, f, "DeleteAlias", &regions.DeleteAliasInput{AliasName: "alias/" + one.KeyID[:4] + "a"})
+	regionstest.Must[struct{}](t, f, "UpdateAlias", &regions.AliasInput{AliasName: "alias/free", TargetKeyID: one.KeyID})
+}

@@ -34,6 +34,9 @@ type Config struct {
 	Storage keyring.Storage
 	// MaxKeys is how many keys each account may have in the Region; 0 means [DefaultMaxKeys].
 	MaxKeys int
+	// MaxAliases and MaxGrants are how many aliases and grants a key may have in the Region, a replica by itself; 0 means
+	// AWS's 50 and 50000.
+	MaxAliases, MaxGrants int
 	// RotationTick is how often keys are looked for whose material is to be rotated; 0 means a minute.
 	RotationTick time.Duration
 	// WorkingCopies bounds the key material loaded on the token; 0 means 1024.
@@ -176,8 +179,14 @@ func Open(ctx context.Context, cfg Config) (_ *Region, err error) {
 	if cfg.MaxKeys == 0 {
 		cfg.MaxKeys = DefaultMaxKeys
 	}
-	if cfg.MaxKeys < 0 {
-		return nil, fmt.Errorf("region %s: MaxKeys must not be negative", cfg.Name)
+	if cfg.MaxAliases == 0 {
+		cfg.MaxAliases = DefaultMaxAliases
+	}
+	if cfg.MaxGrants == 0 {
+		cfg.MaxGrants = DefaultMaxGrants
+	}
+	if min(cfg.MaxKeys, cfg.MaxAliases, cfg.MaxGrants) < 0 {
+		return nil, fmt.Errorf("region %s: a quota must not be negative", cfg.Name)
 	}
 	if cfg.Storage == "" {
 		cfg.Storage = keyring.StorageWrapped

@@ -51,6 +51,10 @@ type config struct {
 	// MaxKeys is how many keys each account may have in this Region, replicas and keys pending deletion included: the
 	// quota that CreateKey and ReplicateKey answer LimitExceededException at. 0, the default, means 100000.
 	MaxKeys int `yaml:"max_keys"`
+	// MaxAliasesPerKey and MaxGrantsPerKey are the quotas that CreateAlias, UpdateAlias and CreateGrant answer
+	// LimitExceededException at, of each key in this Region. 0, the default, means 50 and 50000. What is there already stays.
+	MaxAliasesPerKey int `yaml:"max_aliases_per_key"`
+	MaxGrantsPerKey  int `yaml:"max_grants_per_key"`
 	// FIPS demands key derivations that FIPS 140-3 approves: init and serve refuse a token that does not derive message
 	// keys by CKM_SP800_108_COUNTER_KDF with AES-CMAC, encrypt under them itself, and exchange keys by ECDH with
 	// CKD_SHA384_KDF or by RSA-OAEP with SHA-256; they say what it lacks. The suites with CKD_NULL and with SHA-1 are then
@@ -125,8 +129,13 @@ func (c config) validate() error {
 	if c.Storage != "" && c.Storage != "wrapped" && c.Storage != "token" {
 		errs = append(errs, fmt.Errorf("storage: %q is neither wrapped nor token", c.Storage))
 	}
-	if c.MaxKeys < 0 {
-		errs = append(errs, fmt.Errorf("max_keys: %d is negative", c.MaxKeys))
+	for _, q := range []struct {
+		name string
+		most int
+	}{{"max_keys", c.MaxKeys}, {"max_aliases_per_key", c.MaxAliasesPerKey}, {"max_grants_per_key", c.MaxGrantsPerKey}} {
+		if q.most < 0 {
+			errs = append(errs, fmt.Errorf("%s: %d is negative", q.name, q.most))
+		}
 	}
 	return errors.Join(errs...)
 }

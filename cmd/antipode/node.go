@@ -30,6 +30,8 @@ type nodeConfig struct {
 	auditDir string // "" means the folder's own
 	storage  keyring.Storage
 	maxKeys  int // of an account; 0 means the default
+	// maxAliases and maxGrants are those of a key; 0 means the default.
+	maxAliases, maxGrants int
 	// rotationTick is how often keys are looked for that are to be rotated; 0 means the default.
 	rotationTick time.Duration
 	token        func(ctx context.Context) (hsmbackend.Token, error)
@@ -111,7 +113,7 @@ func (n *node) openRegion(ctx context.Context, cfg nodeConfig, token hsmbackend.
 	durable, token := withSteps(db, token)
 	n.region, err = regions.Open(ctx, regions.Config{
 		Partition: partition, Name: cfg.name, Store: durable, Token: token, Audit: log, Storage: cfg.storage,
-		MaxKeys: cfg.maxKeys, RotationTick: cfg.rotationTick,
+		MaxKeys: cfg.maxKeys, MaxAliases: cfg.maxAliases, MaxGrants: cfg.maxGrants, RotationTick: cfg.rotationTick,
 		Clock: cfg.clock, Steady: steady(), Random: rand.Reader, Log: cfg.log,
 	})
 	if err != nil {

@@ -44,6 +44,7 @@ func TestServeAddresses(t *testing.T) {
 		"no port":                {func(c *config) { c.Listen = "127.0.0.1" }, "listen:"},
 		"peer without port":      {func(c *config) { c.PeerListen = "127.0.0.1" }, "peer_listen:"},
 		"peer over plain HTTP":   {func(c *config) { c.PeerEndpoint = "http://a:2" }, "peer_endpoint:"},
+		"negative quota":         {func(c *config) { c.MaxGrantsPerKey = -1 }, "max_grants_per_key:"},
 		"unknown storage":        {func(c *config) { c.Storage = "disk" }, "storage:"},
 		"relative audit folder":  {func(c *config) { c.AuditDir = "audit" }, "audit_dir:"},
 		"neither label nor more": {func(c *config) { c.Token.Label = "" }, "label or serial"},

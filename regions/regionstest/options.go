@@ -18,6 +18,7 @@ type options struct {
 	storage       keyring.Storage
 	workingCopies int
 	maxKeys       int
+	quotas        [2]int // of aliases and grants on a key
 	token         func(hsmbackend.Token) hsmbackend.Token
 	store         func(regions.Store) regions.Store
 	audit         func(*audit.Config)
@@ -30,6 +31,11 @@ func WithStorage(s keyring.Storage) Option { return func(o *options) { o.storage
 
 // WithWorkingCopies bounds the working copies on the token.
 func WithWorkingCopies(n int) Option { return func(o *options) { o.workingCopies = n } }
+
+// WithQuotas is how many aliases and grants a key may have.
+func WithQuotas(aliases, grants int) Option {
+	return func(o *options) { o.quotas = [2]int{aliases, grants} }
+}
 
 // WithMaxKeys is the quota of keys of each account.
 func WithMaxKeys(n int) Option { return func(o *options) { o.maxKeys = n } }

@@ -117,7 +117,7 @@ func (f *Fixture) TryOpen(t testing.TB) (err error) {
 	}
 	cfg := regions.Config{
 		Partition: Partition, Name: f.name, Store: st, Token: f.Token, Audit: f.Audit, Storage: f.opt.storage,
-		WorkingCopies: f.opt.workingCopies, MaxKeys: f.opt.maxKeys, Clock: f.Clock.Now, Steady: time.Now, Random: rand.Reader, Log: zerolog.Nop(),
+		WorkingCopies: f.opt.workingCopies, MaxKeys: f.opt.maxKeys, MaxAliases: f.opt.quotas[0], MaxGrants: f.opt.quotas[1], Clock: f.Clock.Now, Steady: time.Now, Random: rand.Reader, Log: zerolog.Nop(),
 	}
 	if f.opt.log != nil {
 		cfg.Log = zerolog.New(f.opt.log)
