@@ -63,11 +63,13 @@ func (n *Node) sendAll(ctx context.Context) error {
 			continue
 		}
 		wait.Go(func() {
-			left, err := n.sendTo(ctx, peer)
-			n.paces.end(peer, n.steady(), left || err != nil)
-			mu.Lock()
-			defer mu.Unlock()
-			errs = append(errs, err)
+			for more := true; more; { // what another one stirs meanwhile is this one's too
+				left, err := n.sendTo(ctx, peer)
+				more = n.paces.end(peer, n.steady(), left || err != nil)
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
 		})
 	}
 	wait.Wait()
