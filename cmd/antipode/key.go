@@ -19,7 +19,7 @@ import (
 // keyCommand asks a Region about a key, as any client would: signed, with the caller's rights.
 func keyCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "key", Short: "Ask how the Regions of a multi-Region key stand"}
-	cmd.AddCommand(replicasCommand())
+	cmd.AddCommand(replicasCommand(), driftCommand())
 	return cmd
 }
 

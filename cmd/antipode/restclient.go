@@ -63,6 +63,12 @@ func environmentCredentials() (aws.Credentials, error) {
 		"(the profile %q is not in %s)", profile, path)
 }
 
+// restError is a refusal of the REST API.
+type restError struct{ code, detail string }
+
+// Error implements error.
+func (e *restError) Error() string { return e.code + ": " + e.detail }
+
 // restGet makes one signed GET of the REST API, of what is at path below the Region's, and decodes the answer into out.
 func restGet(ctx context.Context, endpoint, region, path string, out any) error {
 	credentials, err := environmentCredentials()
@@ -99,7 +105,7 @@ func restGet(ctx context.Context, endpoint, region, path string, out any) error 
 		if err := json.Unmarshal(raw, &why); err != nil || why.Code == "" {
 			return fmt.Errorf("%s answers %s", endpoint, resp.Status)
 		}
-		return fmt.Errorf("%s: %s", why.Code, why.Detail)
+		return &restError{why.Code, why.Detail}
 	}
 	return json.UnmarshalRead(bytes.NewReader(raw), out)
 }
