@@ -23,6 +23,7 @@ type modelKey struct {
 	state    regions.KeyState
 	due      time.Time // of a key that is pending deletion
 	gone     bool
+	managed
 }
 
 type modelBlob struct {
@@ -78,14 +79,16 @@ func TestModel(t *testing.T) {
 				fail("CreateKey: %v", err)
 			}
 			m := out.(*regions.CreateKeyOutput).KeyMetadata
-			keys = append(keys, modelKey{id: m.KeyID, arn: m.Arn, material: m.CurrentKeyMaterialID, state: regions.StateEnabled})
+			keys = append(keys, modelKey{id: m.KeyID, arn: m.Arn, material: m.CurrentKeyMaterialID, state: regions.StateEnabled, managed: newManaged()})
 		}
 		create()
-		for range rapid.IntRange(1, 25).Draw(rt, "steps") {
+		manages := manager{rt, do, check, f.Admin.ARN}
+		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
 			k := rapid.IntRange(0, len(keys)-1).Draw(rt, "key")
 			name := fmt.Sprintf("alias/%s/%d", keys[0].id, rapid.IntRange(0, 2).Draw(rt, "alias"))
 			at, named := aliases[name]
 			steps := []string{"create", "encrypt", "encrypt", "decrypt", "decrypt", "disable", "enable", "enable", "schedule", "cancel", "alias", "point", "unalias", "describe", "reencrypt", "reopen", "wait", "rotate", "rotate"}
+			steps = append(steps, slices.Concat(managing, managing)...)
 			switch step := rapid.SampledFrom(steps).Draw(rt, "step"); step {
 			case "create":
 				create()
@@ -225,7 +228,10 @@ func TestModel(t *testing.T) {
 				if rapid.IntRange(0, 3).Draw(rt, "really") == 0 {
 					f.Reopen(t)
 				}
+			default:
+				manages.step(step, &keys[k])
 			}
+			manages.observe(&keys[k])
 		}
 		for _, k := range keys { // so that nothing of this run counts in the next
 			if k.state == regions.StateEnabled {

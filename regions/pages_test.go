@@ -29,7 +29,7 @@ func TestPages(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test's choices
+	r := rand.New(rand.NewPCG(seed, 0))
 	for _, l := range listings(t) {
 		for range 5 {
 			l.add()
