@@ -83,6 +83,8 @@ type Key struct {
 	Current      string          `cbor:"13,keyasint"`           // id of the material that encrypts; "" before there is any
 	MultiRegion  *MultiRegion    `cbor:"14,keyasint,omitempty"` // nil for a single-Region key
 	Rotation     *Rotation       `cbor:"15,keyasint,omitempty"` // nil before there was any, and for a multi-Region key
+	// HeldBack is the id of the pending material whose rotation the audit log has been told is held back; "" if none.
+	HeldBack string `cbor:"16,keyasint,omitempty"`
 }
 
 // MultiRegion is what a multi-Region key has in each of its Regions.

@@ -72,11 +72,6 @@ func (r *Region) reschedule(ctx context.Context, c *Call, keyID string, edit fun
 		if next == k.schedule() {
 			return nil
 		}
-		if next.Enabled {
-			if err := r.checkAlone(ctx, tx, k); err != nil {
-				return err
-			}
-		}
 		return r.changeRotation(ctx, tx, k.RecordKey(), func(_ *Key, s *keyset.Rotation, _ *[]keyset.Material) error {
 			*s = next
 			return nil
@@ -90,6 +85,8 @@ type GetKeyRotationStatusOutput struct {
 	KeyRotationEnabled   bool              `json:"KeyRotationEnabled"`
 	NextRotationDate     awstime.Timestamp `json:"NextRotationDate,omitzero"`
 	RotationPeriodInDays int               `json:"RotationPeriodInDays,omitzero"`
+	// OnDemandRotationStartDate is there while a rotation on demand waits for the key's replicas.
+	OnDemandRotationStartDate awstime.Timestamp `json:"OnDemandRotationStartDate,omitzero"`
 }
 
 // getKeyRotationStatus answers that a key which waits for its deletion is not rotated, as AWS does; when that is
@@ -115,6 +112,11 @@ func getKeyRotationStatus(ctx context.Context, r *Region, c *Call, in *KeyInput)
 	if v.key.State == StatePendingDeletion || v.key.State == StatePendingReplicaDeletion {
 		return out, nil
 	}
+	if v.shared != nil {
+		if m, pending := v.shared.Pending(); pending && m.Cause == keyset.OnDemand {
+			out.OnDemandRotationStartDate = awstime.FromMillis(m.Created)
+		}
+	}
 	if s := v.key.schedule(); s.Enabled {
 		out.KeyRotationEnabled, out.RotationPeriodInDays = true, int(s.PeriodDays) //nolint:gosec // at most 2560
 		out.NextRotationDate = awstime.FromMillis(s.Next)
@@ -127,7 +129,8 @@ type RotateKeyOnDemandOutput struct {
 	KeyID string `json:"KeyId"` // not the ARN
 }
 
-// rotateKeyOnDemand answers when the new material encrypts: there is no rotation in progress afterwards.
+// rotateKeyOnDemand answers when the new material encrypts. If the key has replicas it answers when the rotation is
+// durable: the material encrypts when every one of them holds it.
 func rotateKeyOnDemand(ctx context.Context, r *Region, c *Call, in *KeyInput) (*RotateKeyOnDemandOutput, error) {
 	c.param("keyId", in.KeyID)
 	v, err := r.find(ctx, c, in.KeyID, false)
@@ -159,11 +162,11 @@ type ListKeyRotationsOutput struct {
 	Truncated  bool                 `json:"Truncated"`
 }
 
-// RotationsListEntry is one key material. The first one has no date and no type.
+// RotationsListEntry is one key material. The first one has no date and no type, and a pending one no date.
 type RotationsListEntry struct {
 	KeyID            string               `json:"KeyId"` // not the ARN
 	KeyMaterialID    string               `json:"KeyMaterialId"`
-	KeyMaterialState string               `json:"KeyMaterialState"` // CURRENT or NON_CURRENT
+	KeyMaterialState string               `json:"KeyMaterialState"` // CURRENT, NON_CURRENT or PENDING_ROTATION
 	RotationDate     awstime.Timestamp    `json:"RotationDate,omitzero"`
 	RotationType     keyset.RotationCause `json:"RotationType,omitzero"`
 }
@@ -204,17 +207,9 @@ func listKeyRotations(ctx context.Context, r *Region, c *Call, in *ListKeyRotati
 	}
 	var list []RotationsListEntry
 	for _, m := range v.key.history() {
-		if m.Status == keyset.Pending || m.Cause == "" && in.IncludeKeyMaterial != includeAll {
-			continue
+		if e, listed := entryOf(v.key.KeyID, m); listed && (m.Cause != "" && m.Status != keyset.Pending || in.IncludeKeyMaterial == includeAll) {
+			list = append(list, e)
 		}
-		e := RotationsListEntry{KeyID: v.key.KeyID, KeyMaterialID: m.ID, KeyMaterialState: "NON_CURRENT", RotationType: m.Cause}
-		if m.Status == keyset.Current {
-			e.KeyMaterialState = "CURRENT"
-		}
-		if m.Cause != "" {
-			e.RotationDate = awstime.FromMillis(m.Created)
-		}
-		list = append(list, e)
 	}
 	if after != "" {
 		i := slices.IndexFunc(list, func(e RotationsListEntry) bool { return e.KeyMaterialID == after })
@@ -229,4 +224,27 @@ func listKeyRotations(ctx context.Context, r *Region, c *Call, in *ListKeyRotati
 	}
 	out.Rotations = append(out.Rotations, list...)
 	return out, nil
+}
+
+// entryOf lists a material, unless it was abandoned.
+func entryOf(keyID string, m keyset.Material) (e RotationsListEntry, listed bool) {
+	e = RotationsListEntry{KeyID: keyID, KeyMaterialID: m.ID, RotationType: m.Cause}
+	switch m.Status {
+	case keyset.Current:
+		e.KeyMaterialState = "CURRENT"
+	case keyset.NonCurrent:
+		e.KeyMaterialState = "NON_CURRENT"
+	case keyset.Pending:
+		e.KeyMaterialState = "PENDING_ROTATION"
+		return e, true
+	case keyset.Abandoned:
+		return e, false
+	}
+	switch {
+	case m.Rotated != 0:
+		e.RotationDate = awstime.FromMillis(m.Rotated)
+	case m.Cause != "":
+		e.RotationDate = awstime.FromMillis(m.Created)
+	}
+	return e, true
 }

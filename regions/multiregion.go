@@ -122,6 +122,11 @@ func (r *Region) changeSharedAs(ctx context.Context, tx Tx, account, keyID strin
 		if err := r.raiseTerm(ctx, &mr, &next); err != nil {
 			return k, err
 		}
+		if as == acting {
+			if err := r.abandonLost(ctx, tx, &next); err != nil {
+				return k, err
+			}
+		}
 	}
 	if err := change(&k, &next); err != nil {
 		return k, err
@@ -157,4 +162,33 @@ func (r *Region) raiseTerm(ctx context.Context, mr *MultiRegion, s *keyset.State
 	mr.Fence = r.Recovery().Since
 	s.Epoch, s.Sequence, s.Certificate = to, 0, keyset.Hash(certificate)
 	return nil
+}
+
+// abandonLost gives up pending material that is not here, in the first change after a recovery: the recovery would have
+// brought it if any Region had it, so it has never encrypted, and waiting for every member to hold it would never end.
+func (r *Region) abandonLost(ctx context.Context, rd Reader, s *keyset.State) error {
+	for i, m := range s.Materials {
+		if m.Status != keyset.Pending {
+			continue
+		}
+		held, err := r.holdsMaterial(ctx, rd, s.Account, s.KeyID, m.ID)
+		if err != nil {
+			return err
+		}
+		if !held {
+			r.cfg.Log.Warn().Str("region", r.cfg.Name).Str("key", s.KeyID).Str("material", m.ID).
+				Msg("a pending rotation is given up: its material was lost before any Region had it")
+			s.Materials[i].Status = keyset.Abandoned
+		}
+	}
+	return nil
+}
+
+// holdsMaterial reports whether a material is in this Region's store.
+func (r *Region) holdsMaterial(ctx context.Context, rd Reader, account, keyID, id string) (bool, error) {
+	_, err := Get[MaterialRecord](ctx, rd, r.ring, MaterialRecord{keyring.Material{Account: account, KeyID: keyID, ID: id}}.RecordKey())
+	if isNoRecord(err) {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -74,6 +74,7 @@ type Region struct {
 	onces     onces
 	rotating  rotations
 	rotateNow chan struct{} // see wakeRotation
+	stirred   stirred       // see stirRotations
 	outgoing  chan struct{} // see Outgoing
 
 	// pairs is held while a wrapping pair is made on the token, which takes long.
@@ -206,7 +207,7 @@ func Open(ctx context.Context, cfg Config) (_ *Region, err error) {
 	}()
 	r := &Region{
 		cfg: cfg, caps: cfg.Token.Capabilities(), ring: ring, undone: map[RecordKey][]MaterialRecord{}, keys: make(chan struct{}, 1),
-		rotateNow: make(chan struct{}, 1), outgoing: make(chan struct{}, 1),
+		rotateNow: make(chan struct{}, 1), stirred: stirred{now: make(chan struct{}, 1)}, outgoing: make(chan struct{}, 1),
 
 		pairs: make(chan struct{}, 1), lingering: map[ImportedMaterial]struct{}{},
 	}

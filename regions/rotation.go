@@ -52,6 +52,11 @@ func (k Key) history() []keyset.Material {
 	return nil
 }
 
+// alone reports whether the key is in this Region only.
+func (k Key) alone() bool {
+	return k.MultiRegion == nil || k.MultiRegion.State != nil && len(k.MultiRegion.State.Members) == 1
+}
+
 // rotates reports whether it is this Region that rotates the key: it has the key's primary or the only one.
 func (k Key) rotates() bool {
 	if k.MultiRegion == nil {
@@ -64,10 +69,16 @@ func (k Key) rotates() bool {
 	return primary.Incarnation == k.MultiRegion.Incarnation
 }
 
-// rotationDue is when the key's material is to be rotated, 0 for never. A key that is not Enabled is not rotated.
+// rotationDue is when the key's material is to be rotated, 0 for never, and in the past while a rotation is pending. A
+// key that is not Enabled is not rotated.
 func (k Key) rotationDue() int64 {
 	if k.State != StateEnabled || !k.rotates() {
 		return 0
+	}
+	if k.MultiRegion != nil {
+		if m, pending := k.MultiRegion.State.Pending(); pending {
+			return max(m.Created, 1)
+		}
 	}
 	return k.schedule().Next
 }
@@ -119,24 +130,14 @@ func (r *Region) checkRotatesHere(operation string, k Key) error {
 	return nil
 }
 
-// checkAlone refuses to rotate a primary that has replicas, or is about to have one: new material may not encrypt before
-// all of them hold it.
-func (r *Region) checkAlone(ctx context.Context, rd Reader, k Key) error {
+// checkJoined refuses to begin a rotation while a replica is on its way: it was offered the materials of before.
+func (r *Region) checkJoined(k Key) error {
 	if k.MultiRegion == nil {
 		return nil
 	}
-	arn := r.KeyARN(k.Account, k.KeyID)
-	if len(k.MultiRegion.State.Members) > 1 {
-		return Errorf(CodeUnsupportedOperation, "%s has replica keys. Rotation of a multi-Region key that has replicas is not "+
-			"supported by this version of Antipode.", arn)
-	}
-	open, err := rd.List(ctx, Query{Kind: KindSourceEx, Account: k.Account, ID: k.KeyID})
-	if err != nil {
-		return err
-	}
-	for _, e := range open {
-		if e.Due != 0 {
-			return Errorf(CodeConflict, "%s is being replicated.", arn)
+	for _, m := range k.MultiRegion.State.Members {
+		if m.Status == keyset.Creating {
+			return Errorf(CodeConflict, "%s is being replicated to %s.", r.KeyARN(k.Account, k.KeyID), m.Region)
 		}
 	}
 	return nil
@@ -148,7 +149,8 @@ func (r *Region) overdue(k Key) bool {
 	return due != 0 && due <= r.Now().UnixMilli()
 }
 
-// RotateDue rotates the keys whose date has come by this Region's clock. A Region that recovers rotates nothing: it may
+// RotateDue rotates the keys whose date has come by this Region's clock, and completes the rotations that waited for other
+// Regions and wait no more. A Region that recovers rotates nothing: it may
 // have rotated already, and have lost that. It may be called again at any time, and goes on past a key that can't be
 // rotated; the error joins those of all such keys.
 func (r *Region) RotateDue(ctx context.Context) error {
@@ -156,7 +158,14 @@ func (r *Region) RotateDue(ctx context.Context) error {
 		return nil
 	}
 	return r.eachDue(ctx, func(at RecordKey) error {
-		err := r.rotate(ctx, at, keyset.Automatic)
+		p, err := r.pendingRotation(ctx, at)
+		switch {
+		case err != nil:
+		case p != nil:
+			err = r.AdvanceRotation(ctx, at.Account, at.ID)
+		default:
+			err = r.rotate(ctx, at, keyset.Automatic)
+		}
 		if err == nil || errors.Is(err, errNoRotation) || errors.Is(err, &Error{Code: CodeConflict}) {
 			return nil
 		}
@@ -164,19 +173,25 @@ func (r *Region) RotateDue(ctx context.Context) error {
 	})
 }
 
-// runRotation looks for keys to rotate until ctx ends, at the interval of [Config] and when an overdue key was enabled.
+// runRotation looks for keys to rotate until ctx ends, at the interval of [Config] and when an overdue key was enabled. A
+// pending rotation is looked at as soon as a member of its key set has signed something, or has left.
 func (r *Region) runRotation(ctx context.Context) {
 	tick := time.NewTicker(r.cfg.RotationTick)
 	defer tick.Stop()
+	look := r.RotateDue
 	for {
-		if err := r.RotateDue(ctx); err != nil && ctx.Err() == nil {
+		if err := look(ctx); err != nil && ctx.Err() == nil {
 			r.cfg.Log.Error().Err(err).Str("region", r.cfg.Name).Msg("rotate keys whose date has come")
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			look = r.RotateDue
 		case <-r.rotateNow:
+			look = r.RotateDue
+		case <-r.stirred.now:
+			look = r.advanceStirred
 		}
 	}
 }

@@ -57,7 +57,7 @@ func (s MemberStanding) Missing(state keyset.State) (ids []string) {
 	if state.Origin != OriginAWSKMS {
 		return nil
 	}
-	for _, m := range state.Materials {
+	for _, m := range state.Needed() {
 		if !s.Holds(m.ID) {
 			ids = append(ids, m.ID)
 		}

@@ -254,6 +254,7 @@ func (r *Region) Update(ctx context.Context, fn func(Tx) error) error {
 	r.views.forget(touched)
 	r.forgetIdentities(touched)
 	r.wakeOutgoing(touched)
+	r.stirRotations(touched)
 	return err
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"antipode/regions"
 	"antipode/regions/audit"
+	"antipode/regions/keyset"
 	"antipode/replication/wire"
 )
 
@@ -28,6 +29,7 @@ func (n *Node) recoverMore(ctx context.Context) error {
 		wait.Go(func() { n.learnt.asked(name, n.region.Now(), n.askAll(ctx, name)) })
 	}
 	wait.Wait()
+	n.learnt.giveUp()
 	err := n.wantMore(ctx)
 	n.region.SetWaits(n.learnt.waits())
 	if err != nil || !n.learnt.complete() {
@@ -158,7 +160,8 @@ func (n *Node) addReceipt(k wire.KnownKey, st regions.Standing, missing []string
 		return missing, nil // of a replica that was deleted since
 	}
 	for _, id := range r.Materials {
-		if !slices.Contains(st.Held, id) && !slices.Contains(missing, id) {
+		lost := slices.ContainsFunc(st.Sent.Materials, func(m keyset.Material) bool { return m.ID == id && m.Status == keyset.Abandoned })
+		if !slices.Contains(st.Held, id) && !slices.Contains(missing, id) && !lost {
 			missing = append(missing, id)
 		}
 	}

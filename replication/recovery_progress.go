@@ -229,6 +229,23 @@ func (r *recovery) wanted(at wire.Cursor, now time.Time, err error) {
 	}
 }
 
+// giveUp crosses off what nobody can bring: once every Region has answered in full, a pending material that none of them
+// holds. It was never used, as a material is pending until every member holds it.
+func (r *recovery) giveUp() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.peers {
+		if !p.done {
+			return
+		}
+	}
+	maps.DeleteFunc(r.needs, func(_ wire.Cursor, d *need) bool {
+		pending, is := d.state.Pending()
+		return is && len(d.missing) == 1 && d.missing[0] == pending.ID &&
+			!slices.ContainsFunc(d.holders, func(h holder) bool { return slices.Contains(h.materials, pending.ID) })
+	})
+}
+
 // complete reports whether every Region has answered in full and all that they named is here.
 func (r *recovery) complete() bool {
 	r.mu.Lock()

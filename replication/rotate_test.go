@@ -76,32 +76,18 @@ func TestRotatePrimary(t *testing.T) {
 		t.Errorf("the replica's status: %+v, %v", out, err)
 	}
 
-	// It is the primary that rotates, and not with replicas.
+	// It is the primary that rotates.
 	for _, op := range []string{"RotateKeyOnDemand", "DisableKeyRotation"} {
 		_, err = b.Do(ctx, op, &regions.KeyInput{KeyID: key})
 		wantUnsupported(t, err, b.Region.KeyARN(simtest.Account, key)+" is not a multi-Region primary key.")
 	}
 	_, err = b.Do(ctx, "EnableKeyRotation", &regions.EnableKeyRotationInput{KeyID: key})
 	wantUnsupported(t, err, b.Region.KeyARN(simtest.Account, key)+" is not a multi-Region primary key.")
-	replicas := a.Region.KeyARN(simtest.Account, key) + " has replica keys. Rotation of a multi-Region key that has replicas is not " +
-		"supported by this version of Antipode."
-	wantUnsupported(t, rotate(t, a, key), replicas)
-	period := 100
-	_, err = a.Do(ctx, "EnableKeyRotation", &regions.EnableKeyRotationInput{KeyID: key, RotationPeriodInDays: &period})
-	wantUnsupported(t, err, replicas)
-	if _, err := a.Do(ctx, "DisableKeyRotation", &regions.KeyInput{KeyID: key}); err != nil {
-		t.Error(err)
-	}
 	if n := len(rotations(t, a, key)); n != 4 {
 		t.Errorf("%d materials", n)
 	}
-	wantCause(t, here)
-}
-
-func wantCause(t *testing.T, list []regions.RotationsListEntry) {
-	t.Helper()
-	for i, e := range list {
-		if want := keyset.OnDemand; i > 0 && e.RotationType != want {
+	for i, e := range here {
+		if i > 0 && e.RotationType != keyset.OnDemand {
 			t.Errorf("material %d: %s", i, e.RotationType)
 		}
 	}
@@ -115,7 +101,8 @@ func wantUnsupported(t *testing.T, err error, text string) {
 	}
 }
 
-// While an exchange is open, from its offer on, the key is not rotated: the replica would come without the new material.
+// A key that is rotated between the offer of a replica and its acceptance is offered again, with the new material. Once the
+// replica is a member, and until it has its material, the key is not rotated.
 func TestRotateWhileReplicating(t *testing.T) {
 	t.Parallel()
 	for _, typ := range []string{wire.TypeOffer, wire.TypeTransfer} {
@@ -125,16 +112,24 @@ func TestRotateWhileReplicating(t *testing.T) {
 		met := false
 		w.Net.Carry(once(typ, func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
 			met = true
-			want := regions.CodeConflict
+			err := rotate(t, a, key)
 			if typ == wire.TypeTransfer { // it is a member
-				want = regions.CodeUnsupportedOperation
+				wantCode(t, err, regions.CodeConflict)
+			} else if err != nil {
+				t.Error(err)
 			}
-			wantCode(t, rotate(t, a, key), want)
 			return deliver(m.Data)
 		}))
 		if err := a.Replicate(ctx, key, ireland); err != nil || !met {
 			t.Fatalf("%s: %v, met %t", typ, err, met)
 		}
 		checkReplicated(t, a, b, key)
+		want := 1
+		if typ == wire.TypeOffer {
+			want = 2
+		}
+		if h := b.Holds(ctx, key); len(h.Materials) != want || h.Key.Current != currentOf(t, a, key) {
+			t.Errorf("%s: the replica has %d materials", typ, len(h.Materials))
+		}
 	}
 }

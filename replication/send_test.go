@@ -299,8 +299,8 @@ func TestUnacknowledged(t *testing.T) {
 	settled(t, a, key)
 }
 
-// addMaterial gives a primary pending material, and returns its id.
-func addMaterial(t *testing.T, a *simtest.Region, key string) string {
+// addMaterial gives a primary one more material, and returns its id.
+func addMaterial(t *testing.T, a *simtest.Region, key string, as keyset.MaterialStatus) string {
 	t.Helper()
 	ctx := t.Context()
 	m := a.Holds(ctx, key).Materials[0].Material
@@ -314,7 +314,7 @@ func addMaterial(t *testing.T, a *simtest.Region, key string) string {
 			return err
 		}
 		_, err := a.Region.ChangeShared(ctx, tx, simtest.Account, key, func(_ *regions.Key, s *keyset.State) error {
-			s.Materials = append(s.Materials, keyset.Material{ID: pending.ID, Status: keyset.Pending, Created: pending.Created})
+			s.Materials = append(s.Materials, keyset.Material{ID: pending.ID, Status: as, Created: pending.Created})
 			return nil
 		})
 		return err
@@ -333,7 +333,7 @@ func TestPushSupplies(t *testing.T) {
 	key := a.CreateKey(ctx)
 	replicate(t, a, key, ireland, tokyo)
 	w.Settle(ctx)
-	second := addMaterial(t, a, key)
+	second := addMaterial(t, a, key, keyset.NonCurrent)
 	w.Settle(ctx)
 	agree(t, key, a, b, c)
 	settled(t, a, key)
@@ -342,7 +342,7 @@ func TestPushSupplies(t *testing.T) {
 			t.Errorf("%s holds %d materials", r.Name, len(h.Materials))
 		}
 		if r.Holds(ctx, key).Key.Current == second {
-			t.Errorf("%s encrypts with pending material", r.Name)
+			t.Errorf("%s encrypts with material that is not current", r.Name)
 		}
 	}
 	w.Both(ctx, key, ireland, tokyo)

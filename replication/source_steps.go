@@ -84,7 +84,13 @@ func (n *Node) commitMember(ctx context.Context, e SourceExchange, m2 []byte) (S
 			if err := n.region.CheckState("ReplicateKey", *k); err != nil && !e.resumed() {
 				return err
 			}
-			return addMember(s, e)
+			if err := addMember(s, e); err != nil {
+				return err
+			}
+			if !offered(e, *s) {
+				return errRotated
+			}
+			return nil
 		})
 		if err != nil {
 			return err
@@ -93,6 +99,8 @@ func (n *Node) commitMember(ctx context.Context, e SourceExchange, m2 []byte) (S
 	})
 	var refused *regions.Error
 	switch {
+	case errors.Is(err, errRotated):
+		return n.startAgain(ctx, e)
 	case errors.Is(err, errHeld):
 		return n.confirm(ctx, e, e.ID)
 	case errors.Is(err, errNotMember):
@@ -107,6 +115,18 @@ func (n *Node) commitMember(ctx context.Context, e SourceExchange, m2 []byte) (S
 
 // errHeld says that an exchange has ended well, which a restored store does not know: its destination is a member by it.
 var errHeld = errors.New("the destination is a member by this exchange")
+
+// errRotated says that the key set has other materials than were offered.
+var errRotated = errors.New("the key was rotated since it was offered")
+
+// offered reports whether the offer of an exchange names the materials of the state, as they stand there. Once the
+// destination is a member they don't change until it has its own.
+func offered(e SourceExchange, s keyset.State) bool {
+	o, err := parse[*wire.Offer](e.M1)
+	return err == nil && slices.EqualFunc(o.Materials, s.Needed(), func(a wire.Material, b keyset.Material) bool {
+		return a.ID == b.ID && a.Status == b.Status
+	})
+}
 
 // checkIncarnation: a new replica is of its exchange, one that is supplied of the state that was offered.
 func checkIncarnation(e SourceExchange, o *wire.Offer, a *wire.Accept) error {

@@ -2,8 +2,10 @@ package replication_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"antipode/regions"
 	"antipode/regions/keyset"
@@ -293,11 +295,16 @@ func TestSupplyPending(t *testing.T) {
 	key := a.CreateKey(ctx)
 	replicate(t, a, key, ireland)
 	first := a.Holds(ctx, key).Materials[0].Material
-	pending := addMaterial(t, a, key)
+	pending := addMaterial(t, a, key, keyset.Pending)
 	if _, err := a.Node.Supply(ctx, simtest.Account, key, ireland, []string{pending}); err != nil {
 		t.Fatal(err)
 	}
-	w.Settle(ctx)
+	for range 3 { // without the work that completes rotations
+		w.Advance(31 * time.Second)
+		if err := errors.Join(a.Node.Tick(ctx), b.Node.Tick(ctx)); err != nil {
+			t.Error(err)
+		}
+	}
 	h := b.Holds(ctx, key)
 	if len(h.Materials) != 2 || h.Key.Current != first.ID || h.Key.MultiRegion.State.Materials[1].Status != keyset.Pending {
 		t.Errorf("%s holds %d materials, encrypts with %s, state %+v", ireland, len(h.Materials), h.Key.Current, h.Key.MultiRegion.State)

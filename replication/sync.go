@@ -1,11 +1,14 @@
 package replication
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"antipode/regions"
+	"antipode/regions/keyset"
 	"antipode/regions/roster"
 	"antipode/replication/wire"
 )
@@ -162,6 +165,9 @@ func (n *Node) checkOwnReceipt(ctx context.Context, s *wire.Sync) error {
 		return n.refuseUnsigned(ctx, s.From, fmt.Errorf("receipt that %s shows: %w", s.From, err))
 	}
 	known, err := n.knowsReceipt(ctx, s.From, s.Receipt, r)
+	if err == nil && !known {
+		known, err = n.recovered(ctx, s.Account, s.KeyID, r)
+	}
 	if err != nil || known {
 		return err
 	}
@@ -183,6 +189,29 @@ func (n *Node) openOwnReceipt(data []byte) (*wire.Receipt, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// recovered reports whether a receipt that this Region's store does not know is one that a recovery has made good: the
+// Region was restored once, and holds by now all that it had signed to hold.
+func (n *Node) recovered(ctx context.Context, account, keyID string, r *wire.Receipt) (bool, error) {
+	if n.region.Recovery().Since == 0 {
+		return false, nil
+	}
+	k, held, err := n.holding(ctx, account, keyID)
+	if errors.Is(err, regions.ErrUnknownKey) {
+		return false, nil
+	}
+	if err != nil || k.MultiRegion.Incarnation != r.Incarnation {
+		return false, err
+	}
+	s := k.MultiRegion.State
+	if cmp.Or(s.Epoch.Compare(r.Epoch), cmp.Compare(s.Sequence, r.Sequence)) < 0 {
+		return false, nil
+	}
+	needed := s.Needed()
+	return !slices.ContainsFunc(r.Materials, func(id string) bool {
+		return !slices.Contains(held, id) && slices.ContainsFunc(needed, func(m keyset.Material) bool { return m.ID == id })
+	}), nil
 }
 
 // knowsReceipt reports whether this Region's record of the exchange has ended with that receipt.

@@ -186,6 +186,26 @@ expect "$data_key" "data key opened in $to"
 echo "\$ ${client##*/} --region $to kms decrypt --ciphertext-blob fileb://data.key"
 echo "(the same 32 bytes)"
 
+step "Rotated in $from; the new material encrypts when both Regions hold it, and what was encrypted before still opens"
+kms "$from" rotate-key-on-demand --key-id "$key"
+for region in "$from" "$to"; do
+	for ((waited = 0; ; waited++)); do
+		kms "$region" list-key-rotations --key-id "$key" >rotations || fail "$answer"
+		[[ $answer != *CURRENT* ]] || break
+		[ $waited -lt 120 ] || fail "the rotation is not complete in $region after a minute: $answer"
+		sleep 0.5
+	done
+	cat rotations
+done
+kms "$to" encrypt --key-id "$key" --plaintext "$message" --query CiphertextBlob --output text
+base64 -d <<<"$answer" >rotated.bin
+kms "$from" decrypt --ciphertext-blob fileb://rotated.bin --query Plaintext --output text
+answer=$(base64 -d <<<"$answer")
+expect "$message" "decrypted in $from after the rotation"
+kms "$to" decrypt --ciphertext-blob fileb://message.bin --encryption-context "$context" --query Plaintext --output text
+answer=$(base64 -d <<<"$answer")
+expect "$message" "from before the rotation, decrypted in $to"
+
 step "The primary goes to $to; the key id, the material and all that is a Region's own stay as they are"
 kms "$from" update-primary-region --key-id "$key" --primary-region "$to"
 for region in "$from" "$to"; do

@@ -25,7 +25,8 @@ func TestCrashPoints(t *testing.T) {
 		}
 		for name, lane := range map[string]func(*testing.T, *ledger){
 			"exchange": crashExchanges, "commands": crashCommands, "hand-overs": crashHandOvers, "recovery": crashRecovery, "keys": crashKeys,
-			"roster": crashRoster,
+			"roster":   crashRoster,
+			"rotation": crashRotation,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

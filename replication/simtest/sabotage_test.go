@@ -18,6 +18,7 @@ func TestSimulationFinds(t *testing.T) {
 		"a change that is made twice under one number": twice,
 		"two primaries":                                secondPrimary,
 		"material that is thrown away":                 throwAway,
+		"a rotation that does not wait":                noBarrier,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -112,6 +113,31 @@ func unlistedMember(s *sim) {
 			}
 		}
 		state.Sequence++
+	})
+}
+
+// noBarrier lets pending material encrypt before every member has signed that it holds it.
+func noBarrier(s *sim) {
+	k, primary, _, there := s.pair()
+	if !there {
+		return
+	}
+	pending, is := s.snapshot(primary, k).state().Pending()
+	if !is {
+		return
+	}
+	s.sign(primary, k, func(key *regions.Key, state *keyset.State) {
+		for i, m := range state.Materials {
+			switch m.Status {
+			case keyset.Current:
+				state.Materials[i].Status = keyset.NonCurrent
+			case keyset.Pending:
+				state.Materials[i].Status = keyset.Current
+			default: // stays
+			}
+		}
+		state.Sequence++
+		key.Current = pending.ID
 	})
 }
 

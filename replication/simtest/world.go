@@ -84,11 +84,14 @@ func (w *World) Region(name string) *Region {
 // Administrator returns the ARN of the user who may do everything in every Region.
 func (w *World) Administrator() string { return w.admin.ARN() }
 
+// Now is the time of all Regions.
+func (w *World) Now() time.Time { return w.clock.Now() }
+
 // Advance moves the time of all Regions, also that which bounds RAKBs.
 func (w *World) Advance(d time.Duration) { w.clock.advance(d) }
 
 // Settle lets the background work of all Regions run until none of it is left: each round advances the time by 31 s, the
-// longest that an exchange waits for its next attempt, deletes what is due, and makes one tick in each Region. It fails
+// longest that an exchange waits for its next attempt, deletes and rotates what is due, and makes one tick in each Region. It fails
 // the test if there is work left, a recovery included, after 20 rounds. Errors of ticks count only if they are those of the
 // last round.
 func (w *World) Settle(ctx context.Context) {
@@ -98,7 +101,7 @@ func (w *World) Settle(ctx context.Context) {
 		w.Advance(31 * time.Second)
 		errs = nil
 		for _, r := range w.order {
-			errs = errors.Join(errs, r.Region.DeleteDue(ctx), r.Node.Tick(ctx))
+			errs = errors.Join(errs, r.Region.DeleteDue(ctx), r.Node.Tick(ctx), r.Region.RotateDue(ctx))
 		}
 		if errs == nil && !w.working(ctx) {
 			return
@@ -110,6 +113,9 @@ func (w *World) Settle(ctx context.Context) {
 func (w *World) working(ctx context.Context) bool {
 	for _, r := range w.order {
 		if r.OpenExchanges(ctx) > 0 || len(r.Unsaid(ctx)) > 0 || len(r.Unsent(ctx)) > 0 || len(r.HandOvers(ctx)) > 0 || r.Region.Recovering() {
+			return true
+		}
+		if list, err := r.Region.PendingRotations(ctx); err != nil || len(list) > 0 {
 			return true
 		}
 	}
