@@ -66,10 +66,11 @@ func (r *Region) do(ctx context.Context, c *Call, input any) (any, error) {
 // unavailable is the error of a cryptographic operation that failed because the token does not answer: one that AWS lists
 // for it and that clients repeat. Such an operation changes nothing, so that it can be repeated.
 func (c *Call) unavailable(err error, otherwise *Error) *Error {
+	_, onKey := keyStates[c.op.Name]
 	switch {
 	case c.op.Class != ClassData || !errors.Is(err, hsmbackend.ErrUnavailable):
 		return otherwise
-	case len(c.event.Resources) == 0: // GenerateRandom
+	case !onKey: // GenerateRandom
 		return Errorf(CodeDependencyTimeout, "The token does not answer. Try again.")
 	}
 	return Errorf(CodeKeyUnavailable, "The token that holds the key does not answer. Try again.")

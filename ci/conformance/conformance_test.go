@@ -224,7 +224,7 @@ func reason(op, err string) string {
 	if why, has := unreachable[op+" "+err]; has {
 		return why
 	}
-	if noSuccess(op) == noMLKEM && slices.Contains([]string{"DryRunOperationException", "InvalidCiphertextException", "InvalidKeyUsageException", "KeyUnavailableException"}, err) {
+	if noSuccess(op) == noMLKEM && slices.Contains([]string{"DryRunOperationException", "InvalidCiphertextException", "InvalidKeyUsageException"}, err) {
 		return noMLKEM
 	}
 	if noSuccess(op) == notBuilt && err != "KMSInternalException" && err != "UnsupportedOperationException" {
