@@ -73,6 +73,9 @@ func (r *Region) CheckNewer(ctx context.Context, s keyset.State) error {
 
 // checkGraves is CheckNewer, and refuses a state that lists this Region by an incarnation that was deleted.
 func (r *Region) checkGraves(ctx context.Context, rd Reader, s keyset.State) error {
+	if s.Account == "" || s.KeyID == "" { // would be the graves of all keys
+		return fmt.Errorf("%w: state of no key", keyset.ErrInvalid)
+	}
 	graves, err := List[Tombstone](ctx, rd, r.ring, Query{Kind: KindTombstone, Account: s.Account, ID: s.KeyID})
 	if err != nil {
 		return err

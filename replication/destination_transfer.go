@@ -75,7 +75,7 @@ func (n *Node) receive(ctx context.Context, data []byte, t *wire.Transfer, e Des
 			return nil, err
 		}
 	}
-	if refusal == nil {
+	if refusal == nil && offer.Purpose != wire.PurposeSupply { // of a supply, graves are looked at with the offer's state
 		if err := n.region.CheckNewer(ctx, state); errors.Is(err, regions.ErrBuried) {
 			refusal = regions.Errorf(wire.CodeNotCertified, "%v", err)
 		} else if err != nil {
