@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"antipode/regions"
+	"antipode/replication/simtest"
 )
 
 // mostKeys is how many keys a world gets.
@@ -19,6 +20,10 @@ func (s *sim) create() {
 	if !up {
 		return
 	}
+	s.createIn(r)
+}
+
+func (s *sim) createIn(r *simtest.Region) {
 	out, err := r.Do(s.ctx, "CreateKey", &regions.CreateKeyInput{MultiRegion: true})
 	s.ended(err)
 	if err != nil {
@@ -87,13 +92,17 @@ func (s *sim) cancel() {
 	s.call(false, "CancelKeyDeletion", func(k *known) any { return &regions.KeyInput{KeyID: k.id} })
 }
 
-// encrypt must succeed wherever the key is Enabled, whatever goes on, and must not where it is still Creating.
+// encrypt encrypts in a Region, which must succeed wherever the key is Enabled, whatever goes on, and must not where it is still Creating.
 func (s *sim) encrypt() {
 	k, there := s.key()
 	if !there {
 		return
 	}
 	name, _ := pick(s, s.holders(k))
+	s.encryptIn(name, k)
+}
+
+func (s *sim) encryptIn(name string, k *known) {
 	p := s.procs[name]
 	have := s.snapshot(name, k)
 	text := "made in " + name

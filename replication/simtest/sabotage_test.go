@@ -13,12 +13,12 @@ import (
 func TestSimulationFinds(t *testing.T) {
 	t.Parallel()
 	for name, sabotage := range map[string]func(*sim){
-		"a state of an earlier epoch is taken":         olderEpoch,
-		"a member that is not listed":                  unlistedMember,
-		"a change that is made twice under one number": twice,
-		"two primaries":                                secondPrimary,
-		"material that is thrown away":                 throwAway,
-		"a rotation that does not wait":                noBarrier,
+		"material that is current before every member has it": noBarrier,
+		"a state of an earlier epoch is taken":                olderEpoch,
+		"a member that is not listed":                         unlistedMember,
+		"a change that is made twice under one number":        twice,
+		"two primaries":                secondPrimary,
+		"material that is thrown away": throwAway,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -78,6 +78,30 @@ func (s *sim) sign(name string, k *known, change func(*regions.Key, *keyset.Stat
 	})
 }
 
+func noBarrier(s *sim) {
+	k, primary, _, there := s.pair()
+	if !there {
+		return
+	}
+	c := s.snapshot(primary, k)
+	for i, m := range c.state().Materials {
+		if m.Status != keyset.Pending || !c.holds(m.ID) {
+			continue
+		}
+		s.sign(primary, k, func(key *regions.Key, state *keyset.State) {
+			for j := range state.Materials {
+				if state.Materials[j].Status == keyset.Current {
+					state.Materials[j].Status = keyset.NonCurrent
+				}
+			}
+			state.Materials[i].Status = keyset.Current
+			state.Sequence++
+			key.Current = m.ID
+		})
+		return
+	}
+}
+
 func olderEpoch(s *sim) {
 	for _, k := range s.keys {
 		for _, name := range s.members(k) {
@@ -113,31 +137,6 @@ func unlistedMember(s *sim) {
 			}
 		}
 		state.Sequence++
-	})
-}
-
-// noBarrier lets pending material encrypt before every member has signed that it holds it.
-func noBarrier(s *sim) {
-	k, primary, _, there := s.pair()
-	if !there {
-		return
-	}
-	pending, is := s.snapshot(primary, k).state().Pending()
-	if !is {
-		return
-	}
-	s.sign(primary, k, func(key *regions.Key, state *keyset.State) {
-		for i, m := range state.Materials {
-			switch m.Status {
-			case keyset.Current:
-				state.Materials[i].Status = keyset.NonCurrent
-			case keyset.Pending:
-				state.Materials[i].Status = keyset.Current
-			default: // stays
-			}
-		}
-		state.Sequence++
-		key.Current = pending.ID
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -107,7 +108,19 @@ func (w *World) Settle(ctx context.Context) {
 			return
 		}
 	}
-	w.t.Fatalf("background work does not end: %v", errs)
+	w.t.Fatalf("background work does not end: %v%s", errs, w.left(ctx))
+}
+
+// left says what work is left.
+func (w *World) left(ctx context.Context) (text string) {
+	for _, r := range w.order {
+		text += fmt.Sprintf("; in %s: %d exchanges, %d tombstones, recovering %v", r.Name, r.OpenExchanges(ctx), len(r.Unsaid(ctx)),
+			r.Region.Recovering())
+		for _, s := range r.Unsent(ctx) {
+			text += fmt.Sprintf(", %s to %s (%s)", s.KeyID, s.Region, s.Error)
+		}
+	}
+	return text
 }
 
 func (w *World) working(ctx context.Context) bool {
