@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"antipode/regions"
+	"antipode/regions/keyset"
 	"antipode/replication/simtest"
 )
 
@@ -54,7 +55,7 @@ func TestStatus(t *testing.T) {
 		far.LastError != tokyo+" does not answer" || far.Attempts != 1 || far.NextAttempt.Millis() == 0 || far.LastReceiptSHA256 == "" {
 		t.Errorf("%+v", far)
 	}
-	second := addMaterial(t, a, key)
+	second := addMaterial(t, a, key, keyset.NonCurrent)
 	if far := status(t, a, key).Replicas[1]; len(far.MissingMaterials) != 1 || far.MissingMaterials[0] != second {
 		t.Errorf("%+v", far)
 	}
