@@ -196,12 +196,7 @@ func (r *Region) adopt(st *Standing, s Shared) (left bool) {
 	if left && k.State != StatePendingDeletion {
 		k.State, k.DeletionDate, k.PendingDays = StateDisabled, 0, 0
 	}
-	if mr.HandingTo != "" { // this is what it waited for, or the operators' decision
-		mr.HandingTo = ""
-		if k.State == StateUpdating {
-			k.State = StateEnabled
-		}
-	}
+	k.endHandOver(&mr)
 	sent := st.Sent
 	mr.State, mr.Signed, mr.Certificates = &sent, s.Signed, s.Chain
 	if slices.Contains(st.Held, sent.Current()) {
@@ -209,4 +204,15 @@ func (r *Region) adopt(st *Standing, s Shared) (left bool) {
 	}
 	k.MultiRegion, st.Key = &mr, &k
 	return left
+}
+
+// endHandOver ends Updating, as a later epoch is known: that of the successor, or the operators' decision.
+func (k *Key) endHandOver(mr *MultiRegion) {
+	if mr.HandingTo == "" {
+		return
+	}
+	mr.HandingTo = ""
+	if k.State == StateUpdating {
+		k.State = StateEnabled
+	}
 }

@@ -152,6 +152,7 @@ func (r *Region) Succeed(ctx context.Context, tx Tx, s Succession) (Key, error) 
 	// The fence stays where it was: should the store have been restored, it may have forgotten that it took this
 	// certificate before, and what it did then.
 	mr.State, mr.Certificates = &next, slices.Clone(s.Chain)
+	k.endHandOver(&mr) // an earlier one, whose successor hands back before this Region has heard of its success
 	if slices.Contains(st.Held, next.Current()) {
 		k.Current = next.Current()
 	}

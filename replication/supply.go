@@ -154,7 +154,8 @@ func (n *Node) confirm(ctx context.Context, e SourceExchange, incarnation [16]by
 		return e, err
 	}
 	for _, m := range k.MultiRegion.State.Needed() {
-		if !slices.Contains(ack.Materials, m.ID) {
+		// What is pending came later, and is supplied to a member.
+		if m.Status != keyset.Pending && !slices.Contains(ack.Materials, m.ID) {
 			return e, fmt.Errorf("%w: %s holds the key without material %s", errLater, e.Order.Region, m.ID)
 		}
 	}
