@@ -55,7 +55,7 @@ func (s *sim) call(primary bool, operation string, input func(*known) any) {
 	if !up {
 		return
 	}
-	s.steps[len(s.steps)-1] += " of key " + string(rune('A'+k.made)) + " in " + r.Name
+	s.steps[len(s.steps)-1] += " of key " + k.name() + " in " + r.Name
 	_, err := r.Do(s.ctx, operation, input(k))
 	s.ended(err)
 }
@@ -99,6 +99,7 @@ func (s *sim) encrypt() {
 		return
 	}
 	name, _ := pick(s, s.holders(k))
+	s.steps[len(s.steps)-1] += " with key " + k.name() + " in " + name
 	s.encryptIn(name, k)
 }
 

@@ -1,6 +1,7 @@
 package simtest_test
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -23,6 +24,19 @@ type copyOf struct {
 	key     *regions.Key
 	held    []string // ids of materials
 }
+
+func (c copyOf) String() string {
+	switch {
+	case c.key == nil:
+		return "not there"
+	case c.key.MultiRegion == nil || c.key.MultiRegion.State == nil:
+		return string(c.key.State)
+	}
+	return fmt.Sprintf("%s, %x at %v", c.key.State, c.key.MultiRegion.Incarnation, stampOf(c.state()))
+}
+
+// name is A for the first key that was made.
+func (k *known) name() string { return string(rune('A' + k.made)) }
 
 func (c copyOf) serves() bool {
 	return c.key != nil && c.key.State != regions.StateCreating && c.key.MultiRegion != nil && c.key.MultiRegion.State != nil
@@ -231,7 +245,7 @@ func (s *sim) heal() {
 		for _, m := range state.Members {
 			c := s.snapshot(m.Region, k)
 			if !c.serves() || m.Status != keyset.Active || c.key.MultiRegion.Incarnation != m.Incarnation {
-				s.breaks("after all: the member %s of %v does not serve", m.Region, stampOf(state))
+				s.breaks("after all: the member %+v of key %s at %v does not serve: %s", m, k.name(), stampOf(state), c)
 				continue
 			}
 			if stampOf(c.state()) != stampOf(state) {
