@@ -40,7 +40,7 @@ crash: ## every crash point, and 1,000 replications between two Regions under ra
 soak: ## every fault of an exchange, 300 random schedules of one, and 100,000 random steps of three and five Regions
 	@ci/install.sh test
 	@ANTIPODE_EVERY_FAULT=1 ANTIPODE_SCHEDULES=300 ci/test.sh -v -run 'TestFaults|TestSchedules' ./replication
-	@ANTIPODE_SIMULATION_STEPS=100000 TEST_TIMEOUT=3h ci/test.sh -v -run 'TestSimulation$$' ./replication/simtest
+	@ANTIPODE_SIMULATION_STEPS=100000 ANTIPODE_SEED=$$(date +%s) TEST_TIMEOUT=3h ci/test.sh -v -run 'TestSimulation$$' ./replication/simtest
 
 model: ## the coordination of a key as a model, searched exhaustively (docs/model)
 	@ci/install.sh model

@@ -235,6 +235,7 @@ func (s *sim) restore() {
 	s.steps[len(s.steps)-1] += " of " + name
 	p := s.procs[name]
 	p.start(s.t, func(t testing.TB) { p.r.Restore(t, file) })
+	s.restored = true
 	for _, k := range s.keys {
 		delete(k.highest, name)
 		s.mourn(k)

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"antipode/regions"
 	"antipode/replication/simtest"
@@ -38,11 +37,12 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 
 var names = []string{"us-east-2", "eu-west-1", "ap-south-1", "sa-east-1", "ca-central-1"}
 
-// TestSimulation runs 10,000 steps unless told otherwise, half of them with three Regions and half with five.
+// TestSimulation runs 10,000 steps unless told otherwise, half of them with three Regions and half with five. Without a seed
+// it begins with the same one each time, so that a run tells of the change that it is made for; make soak takes a new one.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
 	steps := number(t, stepsVariable, 10_000)
-	seed := number(t, seedVariable, uint64(time.Now().UnixNano()))
+	seed := number(t, seedVariable, 1)
 	for _, regions := range []int{3, 5} {
 		t.Run(fmt.Sprintf("%d Regions", regions), func(t *testing.T) {
 			t.Parallel()
@@ -95,9 +95,10 @@ type sim struct {
 	names []string
 	steps []string // what was done, for people
 
-	keys    map[string]*known
-	backups map[string]string // by Region, the last one
-	procs   map[string]*process
+	keys     map[string]*known
+	backups  map[string]string // by Region, the last one
+	procs    map[string]*process
+	restored bool // some store was
 	// sabotage, if a test sets it, breaks a rule; it runs after each step and before the check.
 	sabotage func(*sim)
 	broken   []string // what the checks have found
