@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"antipode/regions/awstime"
+	"antipode/regions/keyset"
 	"antipode/regions/policy"
 )
 
@@ -84,8 +85,9 @@ func replicateKey(ctx context.Context, r *Region, c *Call, in *ReplicateKeyInput
 	if order.Policy, err = r.checkPolicy(ctx, in.Policy, v.key.Account); err != nil {
 		return nil, err
 	}
-	if _, member := v.shared.Member(in.ReplicaRegion); member {
-		return nil, alreadyReplicated(v, in.ReplicaRegion)
+	// Who is Creating may be so because a restored store has lost the exchange; the Replicator knows.
+	if m, member := v.shared.Member(in.ReplicaRegion); member && m.Status != keyset.Creating {
+		return nil, AlreadyReplicated(v.key.KeyID, in.ReplicaRegion)
 	}
 	if err := r.canReach(ctx, in.ReplicaRegion, v.key.Account); err != nil {
 		return nil, err
@@ -113,9 +115,10 @@ func (r *Region) replicaAnswer(c *Call, v *view, order ReplicaOrder, created int
 	return &ReplicateKeyOutput{ReplicaKeyMetadata: m, ReplicaPolicy: order.Policy, ReplicaTags: tags}
 }
 
-func alreadyReplicated(v *view, region string) *Error {
+// AlreadyReplicated is the answer to ReplicateKey for a Region that has the key, or is getting it.
+func AlreadyReplicated(keyID, region string) *Error {
 	return Errorf(CodeAlreadyExists, "The key %s already exists in %s. You can create only one replica of each primary key in each AWS Region.",
-		v.key.KeyID, region)
+		keyID, region)
 }
 
 // canReach maps what the roster says of a destination to the errors of the API.

@@ -1,9 +1,11 @@
 package replication_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
+	"antipode/regions"
 	"antipode/regions/keyset"
 	"antipode/replication/simtest"
 	"antipode/replication/wire"
@@ -53,4 +55,40 @@ func TestSourceRestoredInSecondExchange(t *testing.T) {
 			w.Both(ctx, key, ohio, ireland)
 		})
 	}
+}
+
+// The source is restored to before ReplicateKey, and the destination has lost its part: the member is Creating, nobody goes
+// on, and ReplicateKey again resumes it.
+func TestReplicateResumesLostExchange(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := simtest.New(t, ohio, ireland, tokyo)
+	a, b := w.Region(ohio), w.Region(ireland)
+	key := a.CreateKey(ctx)
+	replicate(t, a, key, tokyo)
+	backup := a.Backup(t)
+	w.Net.Carry(simtest.LoseRequests(wire.TypeTransfer))
+	if err := a.Replicate(ctx, key, ireland); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Node.Tick(ctx); err != nil { // tokyo hears of the member
+		t.Fatal(err)
+	}
+	if err := a.Replicate(ctx, key, ireland); !errors.Is(err, &regions.Error{Code: regions.CodeAlreadyExists}) {
+		t.Errorf("while it is being replicated: %v", err)
+	}
+	w.Net.Carry(nil)
+	b.Restart(t)
+	a.Restore(t, backup)
+	w.Settle(ctx)
+	before := member(t, a, key)
+	if before.Status != keyset.Creating {
+		t.Fatalf("%s is %+v", ireland, before)
+	}
+	replicate(t, a, key, ireland)
+	if m := member(t, a, key); m.Status != keyset.Active || m.Incarnation == before.Incarnation {
+		t.Errorf("%s is %+v", ireland, m)
+	}
+	w.Both(ctx, key, ohio, ireland)
+	w.Both(ctx, key, tokyo, ireland)
 }

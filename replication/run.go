@@ -114,6 +114,8 @@ func (n *Node) driveAll(ctx context.Context, list []SourceExchange) error {
 		cancel()
 		switch {
 		case errors.Is(err, errLater):
+			n.log.Warn().Err(err).Str("key", e.Order.KeyID).Str("peer", e.Order.Region).Str("step", string(e.Step)).
+				Uint32("attempts", e.Attempts+1).Msg("an exchange can't go on yet")
 			return nil
 		case err != nil:
 			return fmt.Errorf("replicate %s to %s: %w", e.Order.KeyID, e.Order.Region, err)

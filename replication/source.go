@@ -23,6 +23,13 @@ func (n *Node) Replicate(ctx context.Context, order regions.ReplicaOrder) error 
 	defer cancel()
 	quick, cancelQuick := context.WithTimeout(slow, n.quick)
 	defer cancelQuick()
+	err := n.region.Store().View(ctx, func(rd regions.Reader) error {
+		_, err := n.lostExchange(ctx, rd, order)
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	suite, err := n.dryRun(quick, order)
 	if err != nil {
 		return err
@@ -31,18 +38,9 @@ func (n *Node) Replicate(ctx context.Context, order regions.ReplicaOrder) error 
 	if err != nil {
 		return err
 	}
-	err = n.region.Update(ctx, func(tx regions.Tx) error {
-		others, err := regions.List[SourceExchange](ctx, tx, n.region.Ring(), regions.Query{
-			Kind: regions.KindSourceEx, Account: order.Account, ID: order.KeyID,
-		})
-		if err != nil {
+	err = n.region.Update(ctx, func(tx regions.Tx) (err error) {
+		if e.Resumes, err = n.lostExchange(ctx, tx, order); err != nil {
 			return err
-		}
-		for _, o := range others {
-			if o.Order.Region == order.Region && o.open() {
-				return regions.Errorf(regions.CodeAlreadyExists, "The key %s is already being replicated to %s.",
-					order.KeyID, order.Region)
-			}
 		}
 		return regions.Put(ctx, tx, n.region.Ring(), e)
 	})
@@ -53,6 +51,35 @@ func (n *Node) Replicate(ctx context.Context, order regions.ReplicaOrder) error 
 		return n.settle(slow, e)
 	}
 	return n.settle(quick, e)
+}
+
+// lostExchange returns the incarnation of a destination that is a Creating member without an exchange: this Region's store was
+// restored to before there was one, and the destination has not ended it. It is to be resumed. It returns zeros if the
+// destination is no member, and AlreadyExistsException if an exchange is open.
+func (n *Node) lostExchange(ctx context.Context, rd regions.Reader, order regions.ReplicaOrder) (incarnation [16]byte, err error) {
+	others, err := regions.List[SourceExchange](ctx, rd, n.region.Ring(), regions.Query{
+		Kind: regions.KindSourceEx, Account: order.Account, ID: order.KeyID,
+	})
+	if err != nil {
+		return incarnation, err
+	}
+	for _, o := range others {
+		if o.Order.Region == order.Region && o.open() {
+			return incarnation, regions.AlreadyReplicated(order.KeyID, order.Region)
+		}
+	}
+	k, err := regions.Get[regions.Key](ctx, rd, n.region.Ring(), regions.Key{Account: order.Account, KeyID: order.KeyID}.RecordKey())
+	if err != nil {
+		return incarnation, err
+	}
+	if k.MultiRegion == nil || k.MultiRegion.State == nil {
+		return incarnation, regions.ErrNotPrimary
+	}
+	m, _ := k.MultiRegion.State.Member(order.Region)
+	if m.Status == keyset.Active {
+		return incarnation, regions.AlreadyReplicated(order.KeyID, order.Region)
+	}
+	return m.Incarnation, nil
 }
 
 // settle drives a new exchange as far as it goes and says what ReplicateKey answers.

@@ -153,14 +153,18 @@ func (n *Node) confirm(ctx context.Context, e SourceExchange, incarnation [16]by
 	if err != nil {
 		return e, err
 	}
+	if ack.Incarnation != incarnation {
+		// What this exchange made is no more, and another one has made the replica of today.
+		if m, listed := k.MultiRegion.State.Member(e.Order.Region); !listed || m.Incarnation != incarnation {
+			return n.fail(ctx, e, regions.CodeAlreadyExists, "The key is in "+e.Order.Region+" by another exchange.")
+		}
+		return e, fmt.Errorf("%w: %s holds the key in another incarnation", errLater, e.Order.Region)
+	}
 	for _, m := range k.MultiRegion.State.Needed() {
 		// What is pending came later, and is supplied to a member.
 		if m.Status != keyset.Pending && !slices.Contains(ack.Materials, m.ID) {
 			return e, fmt.Errorf("%w: %s holds the key without material %s", errLater, e.Order.Region, m.ID)
 		}
-	}
-	if ack.Incarnation != incarnation {
-		return e, fmt.Errorf("%w: %s holds the key in another incarnation", errLater, e.Order.Region)
 	}
 	if err := n.logReceipt(ctx, e.Order.Account, e.Order.KeyID, e.Order.Region, incarnation, data); err != nil {
 		return e, err

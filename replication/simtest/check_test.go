@@ -236,6 +236,7 @@ func (s *sim) heal() {
 	}
 	s.w.Advance(10 * time.Minute) // the longest that a state waits for a member that has refused it
 	s.w.Settle(s.ctx)
+	s.resume()
 	s.check()
 	for _, k := range s.keys {
 		state := s.highest(k)
@@ -245,9 +246,7 @@ func (s *sim) heal() {
 		for _, m := range state.Members {
 			c := s.snapshot(m.Region, k)
 			if m.Status == keyset.Creating && s.restored {
-				// Known: a primary that is restored to before ReplicateKey keeps a member that nobody goes on creating, if the
-				// destination has lost its part too. Nothing is lost by it; the rotation waits, and key replicas shows it.
-				continue
+				continue // its primary is not Enabled
 			}
 			if !c.serves() || m.Status != keyset.Active || c.key.MultiRegion.Incarnation != m.Incarnation {
 				s.breaks("after all: the member %+v of key %s at %v does not serve: %s", m, k.name(), stampOf(state), c)
@@ -259,6 +258,26 @@ func (s *sim) heal() {
 			s.open(m.Region, k)
 		}
 	}
+}
+
+// resume asks again for replicas that are Creating. A primary that was restored to before ReplicateKey has a member that
+// nobody goes on creating, if the destination has lost its part too; whoever wants the replica asks for it again.
+func (s *sim) resume() {
+	for _, k := range s.keys {
+		name, acting := s.primaryOf(k)
+		if !acting || !s.restored || s.snapshot(name, k).key.State != regions.StateEnabled {
+			continue
+		}
+		for _, m := range s.highest(k).Members {
+			if m.Status != keyset.Creating {
+				continue
+			}
+			if err := s.procs[name].r.Replicate(s.ctx, k.id, m.Region); err != nil {
+				s.breaks("after all: the replica in %s is not resumed: %v", m.Region, err)
+			}
+		}
+	}
+	s.w.Settle(s.ctx)
 }
 
 // open decrypts everything in a Region.
