@@ -76,6 +76,7 @@ type Region struct {
 	rotateNow chan struct{} // see wakeRotation
 	stirred   stirred       // see stirRotations
 	outgoing  chan struct{} // see Outgoing
+	commons   *commons
 
 	// pairs is held while a wrapping pair is made on the token, which takes long.
 	pairs chan struct{}
@@ -208,6 +209,7 @@ func Open(ctx context.Context, cfg Config) (_ *Region, err error) {
 	r := &Region{
 		cfg: cfg, caps: cfg.Token.Capabilities(), ring: ring, undone: map[RecordKey][]MaterialRecord{}, keys: make(chan struct{}, 1),
 		rotateNow: make(chan struct{}, 1), stirred: stirred{now: make(chan struct{}, 1)}, outgoing: make(chan struct{}, 1),
+		commons: newCommons(),
 
 		pairs: make(chan struct{}, 1), lingering: map[ImportedMaterial]struct{}{},
 	}

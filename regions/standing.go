@@ -203,6 +203,21 @@ func (r *Region) NoteFault(ctx context.Context, tx Tx, account, keyID, region, w
 	return Put(ctx, tx, r.ring, st)
 }
 
+// NoteBehind notes, inside a transaction, that a member was found to be behind the shared state: it is to be sent now, and
+// until the member has signed. It returns the standing as committed, [ErrNotPrimary] or [ErrNotMember].
+func (r *Region) NoteBehind(ctx context.Context, tx Tx, account, keyID, region string) (MemberStanding, error) {
+	_, st, err := r.standingOf(ctx, tx, account, keyID, region)
+	if err != nil {
+		return st, err
+	}
+	now := max(r.Now().UnixMilli(), 1)
+	if st.Behind == 0 {
+		st.Behind = now
+	}
+	st.Due = now
+	return st, Put(ctx, tx, r.ring, st)
+}
+
 // standingOf reads a key whose primary this Region is, and the standing of a member, an empty one if none is kept yet.
 func (r *Region) standingOf(ctx context.Context, rd Reader, account, keyID, region string) (k Key, st MemberStanding, err error) {
 	k, err = Get[Key](ctx, rd, r.ring, Key{Account: account, KeyID: keyID}.RecordKey())

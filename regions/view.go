@@ -253,6 +253,7 @@ func (r *Region) Update(ctx context.Context, fn func(Tx) error) error {
 	// A commit that reported an error may have happened all the same.
 	r.views.forget(touched)
 	r.forgetIdentities(touched)
+	r.commons.forget(touched)
 	r.wakeOutgoing(touched)
 	r.stirRotations(touched)
 	return err

@@ -10,15 +10,20 @@ import (
 	"antipode/replication/wire"
 )
 
-// fetchLimit is how many keys a page has in which one is looked for: those whose ids differ from its in the last digit
-// alone come before it.
-const fetchLimit = 16
+// justBefore is the place after which a key comes first, whatever other keys there are.
+func justBefore(account, keyID string) wire.Cursor {
+	last := len(keyID) - 1
+	if last < 0 {
+		return wire.Cursor{}
+	}
+	return wire.Cursor{Account: account, KeyID: keyID[:last] + string(keyID[last]-1) + "~"}
+}
 
 // fetch asks another Region what it knows of one key, and takes over its state if that is certified and higher than the one
 // here. Material that is missing here then, and is there, is asked for. It returns a [*regions.Error] if the state is
 // refused.
 func (n *Node) fetch(ctx context.Context, from, account, keyID string) error {
-	page, err := n.know(ctx, from, wire.Cursor{Account: account, KeyID: keyID[:max(len(keyID)-1, 1)]}, fetchLimit)
+	page, err := n.know(ctx, from, justBefore(account, keyID), 1)
 	if err != nil {
 		return err
 	}

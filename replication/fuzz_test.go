@@ -53,6 +53,7 @@ func FuzzHandle(f *testing.F) {
 	}
 	for _, m := range []wire.Message{
 		&wire.Want{Route: wire.Route{ExchangeID: [16]byte{1}, From: ohio, To: ireland}, Account: simtest.Account, KeyID: key},
+		&wire.Compare{Route: wire.Route{ExchangeID: [16]byte{3}, From: ohio, To: ireland}, Bucket: 1, Nonce: [wire.NonceSize]byte{1}},
 		&wire.Know{
 			Route: wire.Route{ExchangeID: [16]byte{2}, From: ohio, To: ireland}, Limit: 1, States: true,
 			Nonce: [wire.NonceSize]byte{1},
@@ -71,6 +72,7 @@ func FuzzHandle(f *testing.F) {
 		wire.TypeSync, wire.TypeSyncAck, wire.TypeWant, wire.TypeWantAck, wire.TypeKnow, wire.TypeKnown,
 		wire.TypeRoster, wire.TypeRosterAck,
 		wire.TypeHandOver, wire.TypeHandOverAck,
+		wire.TypeCompare, wire.TypeCompared,
 	}
 	for i, typ := range types {
 		m := w.Net.Last(typ)

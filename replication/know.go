@@ -22,9 +22,10 @@ func (n *Node) handleKnow(ctx context.Context, data []byte, q *wire.Know) ([]byt
 	known := &wire.Known{Route: q.Answer(n.region.Roster().Version), Know: wire.Hash(data)}
 	ro := n.region.Roster()
 	var size int
+	scan := min(scanned, 4*int(q.Limit)) //nolint:gosec // at most 64
 	err := n.region.Store().View(ctx, func(rd regions.Reader) error {
 		keys, err := regions.List[regions.Key](ctx, rd, n.region.Ring(), regions.Query{
-			Kind: regions.KindKey, Limit: scanned,
+			Kind: regions.KindKey, Limit: scan,
 			After: regions.RecordKey{Kind: regions.KindKey, Account: q.After.Account, ID: q.After.KeyID},
 		})
 		if err != nil {
@@ -44,7 +45,7 @@ func (n *Node) handleKnow(ctx context.Context, data []byte, q *wire.Know) ([]byt
 			}
 			known.Keys, size = append(known.Keys, key), size+bytes
 		}
-		if len(keys) < scanned {
+		if len(keys) < scan {
 			known.Next = wire.Cursor{} // that was the last
 		}
 		return nil

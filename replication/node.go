@@ -32,6 +32,8 @@ type Config struct {
 	Answer time.Duration
 	// SlowAnswer is how long ReplicateKey waits in an RSA suite; 0 means 25 s.
 	SlowAnswer time.Duration
+	// Compare is how often the shared states are compared with those of each other Region; 0 means a minute.
+	Compare time.Duration
 }
 
 // enrolled calls only Regions that are in the roster now: nothing is sent to one that was removed.
@@ -62,6 +64,9 @@ const (
 	giveUpTime = 2 * slowAnswerTime
 	// backoff between attempts of an exchange that can't go on: doubled each time from firstBackoff to lastBackoff.
 	firstBackoff = 200 * time.Millisecond
+	// compareEvery is how often shared states are compared with each other Region, unless configured, or when one that was
+	// silent has spoken.
+	compareEvery = time.Minute
 	lastBackoff  = 30 * time.Second
 )
 
@@ -97,10 +102,13 @@ func New(cfg Config) *Node {
 	if cfg.SlowAnswer == 0 {
 		cfg.SlowAnswer = slowAnswerTime
 	}
+	if cfg.Compare == 0 {
+		cfg.Compare = compareEvery
+	}
 	return &Node{
 		quick: cfg.Answer, slow: cfg.SlowAnswer, region: cfg.Region, peers: enrolled{cfg.Peers, cfg.Region}, name: cfg.Name, steady: cfg.Steady, log: cfg.Log,
 		rakbs: newRakbs(cfg.Region.Ring().Token(), cfg.Steady), wake: make(chan struct{}, 1),
-		busy: map[[16]byte]*exchangeLock{}, rsk: newRSKProgress(), learnt: newRecovery(), paces: newPaces(),
+		busy: map[[16]byte]*exchangeLock{}, rsk: newRSKProgress(), learnt: newRecovery(), paces: newPaces(cfg.Region.Name(), cfg.Compare),
 		requests: &identityRequests{token: cfg.Region.Ring().Token(), steady: cfg.Steady},
 	}
 }
@@ -146,6 +154,11 @@ func (n *Node) Handle(ctx context.Context, from string, data []byte) ([]byte, er
 			return nil, regions.ErrRecovering
 		}
 		return n.handleHandOver(ctx, data, m)
+	case *wire.Compare:
+		if n.region.Recovering() {
+			return nil, regions.ErrRecovering
+		}
+		return n.handleCompare(ctx, data, m)
 	case *wire.Want:
 		return n.handleWant(ctx, data, m)
 	case *wire.Know:

@@ -76,8 +76,8 @@ func (n *Node) sendAll(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// sendTo sends one Region the states that are due for it, in order of key, until it does not answer. It reports whether
-// anything is left to be sent later.
+// sendTo sends one Region the states that are due for it, in order of key, until it does not answer, and compares what both
+// have when it is time. It reports whether anything is left to be sent later.
 func (n *Node) sendTo(ctx context.Context, peer string) (left bool, err error) {
 	if n.region.Recovering() {
 		return true, nil // it acts as primary for nothing
@@ -103,6 +103,18 @@ func (n *Node) sendTo(ctx context.Context, peer string) (left bool, err error) {
 		if len(due) < q.Limit {
 			break
 		}
+	}
+	if n.paces.comparing(peer, n.steady()) {
+		if err := n.compare(ctx, peer); err != nil {
+			var refused *RefusedError
+			if ctx.Err() == nil && !errors.As(err, &refused) {
+				n.log.Warn().Err(err).Str("peer", peer).Msg("shared states can't be compared")
+				n.paces.silent(peer, n.steady(), err)
+			}
+			return true, nil
+		}
+		n.paces.answered(peer)
+		n.paces.compared(peer, n.steady())
 	}
 	err = n.region.Store().View(ctx, func(rd regions.Reader) error {
 		rest, err := rd.List(ctx, regions.Query{Kind: regions.KindStanding, Ref: peer, Limit: 1})

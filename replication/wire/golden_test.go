@@ -203,6 +203,10 @@ func writeMissing(t *testing.T) {
 	write("want-ack.txt", "ok", east, x.sign(t, x.west, q.wantAck), "")
 	write("known.txt", "ok", east, x.sign(t, x.west, q.known), "")
 	write("gone.txt", "ok", east, q.goneData, "")
+	write("compare.txt", "ok", west, q.compareData, "")
+	write("compare-bucket.txt", "ok", west, q.compareBucketData, "")
+	write("compared.txt", "ok", east, x.sign(t, x.west, q.compared), "")
+	write("compared-bucket.txt", "ok", east, x.sign(t, x.west, q.comparedBucket), "")
 	write("identity-request.txt", "ok", west, x.sign(t, x.east, q.ids), "")
 	write("identity-export.txt", "ok", east, x.sign(t, x.west, q.page), "")
 	write("gone-ack.txt", "ok", west, x.sign(t, x.east, q.goneAck), "")
@@ -247,7 +251,7 @@ func FuzzPayload(f *testing.F) {
 	q := newQuestions(f)
 	types := []wire.Message{
 		x.offer, x.accept, x.transfer, x.receipt, x.refusal, q.supply, q.sync, q.syncAck, q.want, q.wantAck, q.know, q.known,
-		q.gone, q.goneAck, q.ids, q.page, q.handOver, q.handOverAck, q.notPrimary,
+		q.gone, q.goneAck, q.ids, q.page, q.handOver, q.handOverAck, q.notPrimary, q.compare, q.compared, q.compareBucket, q.comparedBucket,
 	}
 	for i, m := range types {
 		payload, err := canon.Marshal(m)

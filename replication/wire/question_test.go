@@ -28,11 +28,14 @@ type questions struct {
 	handOver    *wire.HandOver
 	handOverAck *wire.HandOverAck
 	notPrimary  *wire.Refusal
+	// The comparison of two Regions that differ, and of one bucket, with their answers.
+	compare, compareBucket   *wire.Compare
+	compared, comparedBucket *wire.Compared
 	// The request for identities, and a page that answers it.
 	ids  *wire.IdentityRequest
 	page *wire.IdentityExport
 
-	syncData, wantData, knowData, goneData, handOverData []byte
+	syncData, wantData, knowData, goneData, handOverData, compareData, compareBucketData []byte
 }
 
 func newQuestions(t testing.TB) *questions {
@@ -96,6 +99,24 @@ func newQuestions(t testing.TB) *questions {
 		Route: back.Answer(3), Refuses: wire.Hash(q.goneData), Code: wire.CodeNotPrimary, Message: "not the primary",
 		State: x.transfer.State, Chain: x.transfer.Chain,
 	}
+	q.compare = &wire.Compare{Route: route, Digest: fill[[32]byte](0x81), Nonce: fill[[32]byte](0x82)}
+	q.compareData = question(t, x, "compare.txt", q.compare)
+	q.compared = &wire.Compared{
+		Route: route.Answer(4), Compare: wire.Hash(q.compareData), Digest: fill[[32]byte](0x83),
+		Digests: bytes.Repeat([]byte{0x84}, wire.Buckets*wire.DigestSize),
+	}
+	q.compareBucket = &wire.Compare{
+		Route: route, Digest: fill[[32]byte](0x81), Bucket: wire.Buckets, After: wire.Cursor{Account: x.offer.Account, KeyID: "mrk-" + strings.Repeat("0", 32)},
+		Nonce: fill[[32]byte](0x85),
+	}
+	q.compareBucketData = question(t, x, "compare-bucket.txt", q.compareBucket)
+	one := wire.ComparedKey{Account: x.offer.Account, KeyID: keyID, Epoch: keyset.First(), Sequence: 7, Digest: fill[[32]byte](0x86)}
+	two := one
+	two.KeyID = "mrk-" + strings.Repeat("f", 32)
+	q.comparedBucket = &wire.Compared{
+		Route: route.Answer(4), Compare: wire.Hash(q.compareBucketData), Digest: fill[[32]byte](0x83),
+		Keys: []wire.ComparedKey{one, two}, Next: two.Place(),
+	}
 	return q
 }
 
@@ -115,6 +136,8 @@ func (q *questions) all() map[string]wire.Message {
 		"want-ack.txt": q.wantAck, "know.txt": q.know, "known.txt": q.known, "gone.txt": q.gone, "gone-ack.txt": q.goneAck,
 		"identity-request.txt": q.ids, "identity-export.txt": q.page, "hand-over.txt": q.handOver,
 		"hand-over-ack.txt": q.handOverAck, "not-primary.txt": q.notPrimary,
+		"compare.txt": q.compare, "compared.txt": q.compared,
+		"compare-bucket.txt": q.compareBucket, "compared-bucket.txt": q.comparedBucket,
 	}
 }
 
@@ -142,6 +165,7 @@ func TestQuestions(t *testing.T) {
 		"know": q.known.Answers(q.knowData, q.know), "gone": q.goneAck.Answers(q.goneData, q.gone.Route),
 		"hand-over":       q.handOverAck.Answers(q.handOverData, q.handOver),
 		"refusal of gone": q.notPrimary.Answers(q.goneData, q.gone.Route),
+		"compare":         q.compared.Answers(q.compareData, q.compare), "bucket": q.comparedBucket.Answers(q.compareBucketData, q.compareBucket),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -230,6 +254,21 @@ func TestQuestionContents(t *testing.T) {
 			q.notPrimary.Code = wire.CodeBusy
 			return q.notPrimary
 		},
+		"compare: bucket":             func(q *questions) wire.Message { q.compare.Bucket = wire.Buckets + 1; return q.compare },
+		"compare: no nonce":           func(q *questions) wire.Message { q.compare.Nonce = [32]byte{}; return q.compare },
+		"compare: half a cursor":      func(q *questions) wire.Message { q.compareBucket.After.KeyID = ""; return q.compareBucket },
+		"compare: place in no bucket": func(q *questions) wire.Message { q.compareBucket.Bucket = 0; return q.compareBucket },
+		"compared: digests cut off":   func(q *questions) wire.Message { q.compared.Digests = q.compared.Digests[1:]; return q.compared },
+		"compared: out of order":      func(q *questions) wire.Message { slices.Reverse(q.comparedBucket.Keys); return q.comparedBucket },
+		"compared: account":           func(q *questions) wire.Message { q.comparedBucket.Keys[0].Account = "1"; return q.comparedBucket },
+		"compared: key id":            func(q *questions) wire.Message { q.comparedBucket.Keys[0].KeyID = "a"; return q.comparedBucket },
+		"compared: no epoch":          func(q *questions) wire.Message { q.comparedBucket.Keys[1].Epoch.Term = 0; return q.comparedBucket },
+		"compared: no sequence":       func(q *questions) wire.Message { q.comparedBucket.Keys[1].Sequence = 0; return q.comparedBucket },
+		"compared: back":              func(q *questions) wire.Message { q.comparedBucket.Next.KeyID = "mrk-0"; return q.comparedBucket },
+		"compared: many keys": func(q *questions) wire.Message {
+			q.comparedBucket.Keys = make([]wire.ComparedKey, wire.MaxCompared+1)
+			return q.comparedBucket
+		},
 		"known: large receipt": func(q *questions) wire.Message { q.known.Keys[0].Receipt = long; return q.known },
 	} {
 		m := change(newQuestions(t))
@@ -296,6 +335,32 @@ func TestQuestionAnswersMustFit(t *testing.T) {
 		"hand-over: another certificate": func(q *questions) error {
 			q.handOverAck.Chain[1] = []byte("another one")
 			return q.handOverAck.Answers(q.handOverData, q.handOver)
+		},
+		"compare: another":        func(q *questions) error { return q.compared.Answers(q.compareBucketData, q.compare) },
+		"compare: another Region": func(q *questions) error { q.compared.From = euro; return q.compared.Answers(q.compareData, q.compare) },
+		"compare: no digests": func(q *questions) error {
+			q.compared.Digests = nil
+			return q.compared.Answers(q.compareData, q.compare)
+		},
+		"compare: unasked digests": func(q *questions) error {
+			q.compared.Digest = q.compare.Digest
+			return q.compared.Answers(q.compareData, q.compare)
+		},
+		"compare: unasked keys": func(q *questions) error {
+			q.compared.Keys = q.comparedBucket.Keys
+			return q.compared.Answers(q.compareData, q.compare)
+		},
+		"bucket: digests": func(q *questions) error {
+			q.comparedBucket.Digests = q.compared.Digests
+			return q.comparedBucket.Answers(q.compareBucketData, q.compareBucket)
+		},
+		"bucket: the same page": func(q *questions) error {
+			q.compareBucket.After = q.comparedBucket.Keys[0].Place()
+			return q.comparedBucket.Answers(q.compareBucketData, q.compareBucket)
+		},
+		"bucket: goes back": func(q *questions) error {
+			q.comparedBucket.Keys, q.comparedBucket.Next = nil, q.compareBucket.After
+			return q.comparedBucket.Answers(q.compareBucketData, q.compareBucket)
 		},
 		"know: unasked states": func(q *questions) error { q.know.States = false; return q.known.Answers(q.knowData, q.know) },
 	} {

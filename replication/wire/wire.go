@@ -14,6 +14,7 @@
 //	HandOver "antipode/hand-over" <-> HandOverAck "antipode/hand-over-ack"   the addressee becomes the primary
 //	Know "antipode/know"      <->  Known     "antipode/known"        what a Region knows, page by page
 //	Roster "antipode/roster"  <->  RosterAck "antipode/roster-ack"   a Region's own keys, and what operators decided
+//	Compare "antipode/compare" <-> Compared  "antipode/compared"     whether two Regions hold the same shared states
 //
 // Invariants:
 //   - A message is a COSE_Sign1 under the sender's Replication Signing Key over deterministic CBOR (packages cose and
@@ -53,6 +54,8 @@ const (
 	TypeKnown    = "antipode/known"
 	TypeGone     = "antipode/gone"
 	TypeGoneAck  = "antipode/gone-ack"
+	TypeCompare  = "antipode/compare"
+	TypeCompared = "antipode/compared"
 
 	TypeHandOver    = "antipode/hand-over"
 	TypeHandOverAck = "antipode/hand-over-ack"
@@ -113,7 +116,7 @@ func (r Route) validate() error {
 }
 
 // Message is one of [*Offer], [*Accept], [*Transfer], [*Receipt], [*Refusal], [*Sync], [*SyncAck], [*Want], [*WantAck],
-// [*Know], [*Known], [*Gone], [*GoneAck], [*HandOver], [*HandOverAck], [*Roster], [*RosterAck], [*IdentityRequest] and [*IdentityExport].
+// [*Know], [*Known], [*Gone], [*GoneAck], [*HandOver], [*HandOverAck], [*Roster], [*RosterAck], [*Compare], [*Compared], [*IdentityRequest] and [*IdentityExport].
 type Message interface {
 	// Type returns the COSE type.
 	Type() string
@@ -241,6 +244,10 @@ func blank(typ string) (Message, error) {
 		return &Roster{}, nil
 	case TypeRosterAck:
 		return &RosterAck{}, nil
+	case TypeCompare:
+		return &Compare{}, nil
+	case TypeCompared:
+		return &Compared{}, nil
 	case TypeIdentityRequest:
 		return &IdentityRequest{}, nil
 	case TypeIdentityExport:
