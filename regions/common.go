@@ -211,6 +211,8 @@ func (r *Region) CommonKeys(ctx context.Context, region string, bucket int) ([]C
 			out = append(out, e.key)
 		}
 	}
-	slices.SortFunc(out, func(a, b CommonKey) int { return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.KeyID, b.KeyID)) })
+	slices.SortFunc(out, func(a, b CommonKey) int {
+		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.KeyID, b.KeyID))
+	})
 	return out, nil
 }

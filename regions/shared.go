@@ -119,11 +119,8 @@ func (r *Region) Learn(ctx context.Context, s Shared) (Standing, error) {
 	details.Str("from", s.From)
 	details.Str("epoch", st.Sent.Epoch.String())
 	details.Int("sequence", int64(st.Sent.Sequence)) //nolint:gosec // for people
-	event := audit.Event{
-		EventName: "SynchronizeMultiRegionKey", EventType: audit.TypeServiceEvent,
-		UserIdentity: audit.UserIdentity{InvokedBy: "AWS Internal"}, RecipientAccountID: s.Account,
-		Resources: []audit.Resource{{ARN: r.KeyARN(s.Account, s.KeyID), AccountID: s.Account}}, ServiceEventDetails: details,
-	}
+	event := r.SynchronizeEvent(st.Sent)
+	event.ServiceEventDetails = details
 	err = r.Audited(ctx, event, func(e *audit.Event) error {
 		var left bool
 		err := r.Update(ctx, func(tx Tx) error {
@@ -148,6 +145,20 @@ func (r *Region) Learn(ctx context.Context, s Shared) (Standing, error) {
 		return err
 	})
 	return st, err
+}
+
+// SynchronizeEvent is the event of a shared state, or material that it names, that this Region takes over from another one. As
+// with AWS it is a call that the service makes for the account; its one resource is the primary.
+func (r *Region) SynchronizeEvent(s keyset.State) audit.Event {
+	primary := r.place(s.Account)
+	primary.Region = s.Primary
+	e := audit.Event{
+		EventName: "SynchronizeMultiRegionKey", EventType: audit.TypeAPICall, RecipientAccountID: s.Account,
+		UserIdentity: audit.UserIdentity{AccountID: s.Account, InvokedBy: "AWS Internal"},
+		Resources:    []audit.Resource{{ARN: primary.Key(s.KeyID), AccountID: s.Account}},
+	}
+	e.ResponseElements.Str("keyId", r.KeyARN(s.Account, s.KeyID))
+	return e
 }
 
 // standing is what Learn checks before it begins.

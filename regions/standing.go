@@ -189,33 +189,18 @@ func (r *Region) NoteStatement(ctx context.Context, tx Tx, w Statement) (k Key, 
 	return k, st, Put(ctx, tx, r.ring, st)
 }
 
-// NoteFault keeps, inside a transaction, why a state could not be sent to a member, and when that is tried again. It does
-// nothing if there is nothing to be sent.
+// NoteFault keeps, inside a transaction, why a state could not be sent to a member, and when that is tried again.
 func (r *Region) NoteFault(ctx context.Context, tx Tx, account, keyID, region, why string) error {
 	_, st, err := r.standingOf(ctx, tx, account, keyID, region)
 	if err != nil {
 		return err
 	}
-	if st.Due == 0 {
-		return nil
-	}
-	st.putOff(max(r.Now().UnixMilli(), 1), why)
-	return Put(ctx, tx, r.ring, st)
-}
-
-// NoteBehind notes, inside a transaction, that a member was found to be behind the shared state: it is to be sent now, and
-// until the member has signed. It returns the standing as committed, [ErrNotPrimary] or [ErrNotMember].
-func (r *Region) NoteBehind(ctx context.Context, tx Tx, account, keyID, region string) (MemberStanding, error) {
-	_, st, err := r.standingOf(ctx, tx, account, keyID, region)
-	if err != nil {
-		return st, err
-	}
 	now := max(r.Now().UnixMilli(), 1)
 	if st.Behind == 0 {
-		st.Behind = now
+		st.Behind = now // it had signed, and has not any more what it signed for
 	}
-	st.Due = now
-	return st, Put(ctx, tx, r.ring, st)
+	st.putOff(now, why)
+	return Put(ctx, tx, r.ring, st)
 }
 
 // standingOf reads a key whose primary this Region is, and the standing of a member, an empty one if none is kept yet.

@@ -145,24 +145,23 @@ func (n *Node) bringUp(ctx context.Context, peer string, at wire.Cursor, order i
 	return err
 }
 
-// resend sends a state to a member that was found to be behind. At the primary it is due until the member has signed.
+// resend sends a state to a member that was found to be behind. At the primary what comes of it is kept.
 func (n *Node) resend(ctx context.Context, peer string, at wire.Cursor) error {
-	s, err := n.noteBehind(ctx, peer, at)
-	switch {
-	case err == nil:
-		return n.sendOne(ctx, s)
-	case errors.Is(err, regions.ErrNotPrimary), errors.Is(err, regions.ErrNotMember):
-		_, _, err = n.push(ctx, peer, at.Account, at.KeyID)
-	}
-	return err
-}
-
-func (n *Node) noteBehind(ctx context.Context, peer string, at wire.Cursor) (s regions.MemberStanding, err error) {
-	err = n.region.Update(ctx, func(tx regions.Tx) error {
-		s, err = n.region.NoteBehind(ctx, tx, at.Account, at.KeyID, peer)
+	var list []regions.MemberStanding
+	err := n.region.Store().View(ctx, func(rd regions.Reader) (err error) {
+		list, err = n.region.Standings(ctx, rd, at.Account, at.KeyID)
 		return err
 	})
-	return s, err
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		if s.Region == peer {
+			return n.sendOne(ctx, s)
+		}
+	}
+	_, _, err = n.push(ctx, peer, at.Account, at.KeyID)
+	return err
 }
 
 func (n *Node) askCompare(ctx context.Context, peer string, q *wire.Compare) (*wire.Compared, error) {

@@ -85,11 +85,13 @@ func (n *Node) alarm(ctx context.Context, peer, account, keyID string, why error
 
 // describeSupply says in an event what a supply is about to do.
 func (n *Node) describeSupply(ctx context.Context, e *audit.Event, t *wire.Transfer, o *wire.Offer) {
-	e.EventName, e.EventType = "SynchronizeMultiRegionKey", audit.TypeServiceEvent
-	e.UserIdentity = audit.UserIdentity{AccountID: o.Account, InvokedBy: "AWS Internal"}
+	if s, err := ownState(o.State); err == nil { // it was verified with the offer
+		*e = n.region.SynchronizeEvent(s)
+	}
 	e.ServiceEventDetails = details("from", t.From, "materials", strconv.Itoa(len(t.Materials)))
 	if _, _, err := n.holding(ctx, o.Account, o.KeyID); errors.Is(err, regions.ErrUnknownKey) {
-		e.EventName = "RecreateKey"
+		e.EventName, e.EventType = "RecreateKey", audit.TypeServiceEvent
+		e.Resources, e.ResponseElements = []audit.Resource{{ARN: n.region.KeyARN(o.Account, o.KeyID), AccountID: o.Account}}, audit.Fields{}
 		e.ServiceEventDetails.Str("reason", "the key was not in the backup from which this Region was restored: it is Disabled, "+
 			"with the default policy, and its description, tags, aliases and grants are lost")
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 	"go.yaml.in/yaml/v3"
@@ -55,6 +56,9 @@ type config struct {
 	// LimitExceededException at, of each key in this Region. 0, the default, means 50 and 50000. What is there already stays.
 	MaxAliasesPerKey int `yaml:"max_aliases_per_key"`
 	MaxGrantsPerKey  int `yaml:"max_grants_per_key"`
+	// CompareEvery is how often the shared states of keys are compared with each other Region's, like 1m, which is the
+	// default: so long a replica may stay behind if a push was lost on a Region's own side. At least a second.
+	CompareEvery time.Duration `yaml:"compare_every"`
 	// FIPS demands key derivations that FIPS 140-3 approves: init and serve refuse a token that does not derive message
 	// keys by CKM_SP800_108_COUNTER_KDF with AES-CMAC, encrypt under them itself, and exchange keys by ECDH with
 	// CKD_SHA384_KDF or by RSA-OAEP with SHA-256; they say what it lacks. The suites with CKD_NULL and with SHA-1 are then
@@ -136,6 +140,9 @@ func (c config) validate() error {
 		if q.most < 0 {
 			errs = append(errs, fmt.Errorf("%s: %d is negative", q.name, q.most))
 		}
+	}
+	if c.CompareEvery != 0 && c.CompareEvery < time.Second {
+		errs = append(errs, fmt.Errorf("compare_every: %s is less than a second", c.CompareEvery))
 	}
 	return errors.Join(errs...)
 }

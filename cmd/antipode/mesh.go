@@ -108,7 +108,7 @@ func (m *mesh) start(n *node, listeners []net.Listener, resolve peer.Resolver) e
 	client := peer.NewClient(n.peer, resolve, peer.Limits{})
 	m.clients = append(m.clients, client)
 	node := replication.New(replication.Config{
-		Region: n.region, Peers: client, Name: n.name, Steady: steady(), Log: n.log,
+		Region: n.region, Peers: client, Name: n.name, Steady: steady(), Log: n.log, Compare: n.compareEvery,
 	})
 	if err := node.Recover(m.ctx); err != nil {
 		return fmt.Errorf("region %s: recover replication: %w", n.name, err)

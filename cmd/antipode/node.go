@@ -34,6 +34,7 @@ type nodeConfig struct {
 	maxAliases, maxGrants int
 	// rotationTick is how often keys are looked for that are to be rotated; 0 means the default.
 	rotationTick time.Duration
+	compareEvery time.Duration // between comparisons with each other Region; 0 means the default
 	token        func(ctx context.Context) (hsmbackend.Token, error)
 	further      []tokenConfig // tokens that a new version of the domain key is loaded into
 	fips         bool          // see config.FIPS
@@ -53,8 +54,9 @@ type node struct {
 
 	callers *callers // who calls without a signature; nil if none may
 
-	further []tokenConfig
-	fips    bool // further tokens must be approved too
+	further      []tokenConfig
+	fips         bool // further tokens must be approved too
+	compareEvery time.Duration
 
 	// closers end what was opened, in reverse order.
 	closers []func() error
@@ -62,7 +64,7 @@ type node struct {
 
 // openNode opens the Region in cfg.dir. What it opened before an error is closed again.
 func openNode(ctx context.Context, cfg nodeConfig) (n *node, err error) {
-	n = &node{name: cfg.name, log: cfg.log, further: cfg.further, fips: cfg.fips}
+	n = &node{name: cfg.name, log: cfg.log, further: cfg.further, fips: cfg.fips, compareEvery: cfg.compareEvery}
 	opened := n // n is nil when an error is returned
 	defer func() {
 		if err != nil {

@@ -108,7 +108,8 @@ func runServe(ctx context.Context, cfg config, log zerolog.Logger, ready func(ne
 // node is how the Region is opened.
 func (c config) node(log zerolog.Logger) nodeConfig {
 	return nodeConfig{
-		dir: c.Data, name: c.Region, auditDir: c.AuditDir, storage: c.storage(), maxKeys: c.MaxKeys, maxAliases: c.MaxAliasesPerKey, maxGrants: c.MaxGrantsPerKey, clock: calendar(), log: log,
+		dir: c.Data, name: c.Region, auditDir: c.AuditDir, storage: c.storage(), maxKeys: c.MaxKeys, maxAliases: c.MaxAliasesPerKey, maxGrants: c.MaxGrantsPerKey, compareEvery: c.CompareEvery,
+		clock: calendar(), log: log,
 		further: c.FurtherTokens, fips: c.FIPS,
 		token: func(ctx context.Context) (hsmbackend.Token, error) {
 			return p11.Open(ctx, c.p11(log))
