@@ -15,7 +15,8 @@ func own(t *testing.T, r *simtest.Region, key string) map[regions.RecordKey]stri
 	out := map[regions.RecordKey]string{}
 	err := r.Region.Store().View(t.Context(), func(rd regions.Reader) error {
 		for _, q := range []regions.Query{
-			{Kind: regions.KindPolicy, Account: simtest.Account, ID: key}, {Kind: regions.KindGrant, Account: simtest.Account, ID: key},
+			{Kind: regions.KindPolicy, Account: simtest.Account, ID: key},
+			{Kind: regions.KindGrant, Account: simtest.Account, ID: key},
 			{Kind: regions.KindAlias, Account: simtest.Account, Ref: key},
 		} {
 			recs, err := rd.List(t.Context(), q)
