@@ -241,7 +241,7 @@ func TestHandOverLosses(t *testing.T) {
 			if handsOver(m) {
 				return nil, errors.Join(simtest.ErrLost, err)
 			}
-			if m.From == ireland && m.Type == wire.TypeSync {
+			if m.From == ireland && m.Type == wire.TypeSync || m.Type == wire.TypeCompare {
 				return nil, errors.Join(simtest.ErrLost, err)
 			}
 			return answer, err
