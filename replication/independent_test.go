@@ -6,6 +6,7 @@ import (
 
 	"antipode/regions"
 	auditlog "antipode/regions/audit"
+	"antipode/regions/keyset"
 	"antipode/replication/simtest"
 )
 
@@ -69,7 +70,7 @@ func TestIndependentStays(t *testing.T) {
 	}
 	furnish(a, "primary")
 	reschedule(t, a, key, 111)
-	addMaterial(t, a, key)
+	addMaterial(t, a, key, keyset.NonCurrent)
 	w.Settle(ctx)
 	agree(t, key, a, b)
 	after := *b.Holds(ctx, key).Key
