@@ -83,6 +83,7 @@ var attempts = map[string]attempt{
 		return &regions.GenerateDataKeyInput{KeyID: t.key.Arn, KeySpec: "AES_256"}
 	}, grant: true, foreign: true},
 	"GenerateRandom":      {needs: onAll("GenerateRandom"), in: func(target) any { return &regions.GenerateRandomInput{NumberOfBytes: ptr(1)} }},
+	"GetKeyLastUsage":     {needs: onKey("GetKeyLastUsage"), in: func(t target) any { return &regions.KeyInput{KeyID: t.key.Arn} }},
 	"GetKeyPolicy":        {needs: onKey("GetKeyPolicy"), in: func(t target) any { return &regions.GetKeyPolicyInput{KeyID: t.key.Arn} }},
 	"ListAliases":         {needs: onAll("ListAliases"), in: func(target) any { return &regions.ListAliasesInput{} }},
 	"ListGrants":          {needs: onKey("ListGrants"), in: func(t target) any { return &regions.ListGrantsInput{KeyID: t.key.Arn} }, foreign: true},

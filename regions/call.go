@@ -105,7 +105,11 @@ func (r *Region) writeOutcome(ctx context.Context, c *Call) error {
 	if c.intent != nil {
 		return r.cfg.Audit.Outcome(ctx, *c.intent, c.event)
 	}
-	return r.cfg.Audit.Data(ctx, c.event)
+	seq, err := r.cfg.Audit.DataOf(ctx, &c.event)
+	if err == nil && c.op.Class == ClassData && c.event.ErrorCode == "" {
+		r.usage.note(seq, &c.event)
+	}
+	return err
 }
 
 // proceed ends the part of a call that only asks. Everything that could refuse the call has been asked before it.

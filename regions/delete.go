@@ -194,6 +194,7 @@ func recordsOfKey(account, keyID string) []Query {
 		{Kind: KindGrant, Account: account, ID: keyID},
 		{Kind: KindImported, Account: account, ID: keyID},
 		{Kind: KindImportPair, Account: account, ID: keyID},
+		{Kind: KindLastUsage, Account: account, ID: keyID},
 		{Kind: KindSourceEx, Account: account, ID: keyID},
 		{Kind: KindStanding, Account: account, ID: keyID},
 		{Kind: KindHandOver, Account: account, ID: keyID},

@@ -69,6 +69,7 @@ var keyStates = map[string]stateRow{
 	"DeleteAlias":                         rowAlways,
 	"DescribeKey":                         rowAlways,
 	"DescribeKeyReplicas":                 rowAlways,
+	"GetKeyLastUsage":                     rowAlways,
 	"GetKeyPolicy":                        rowAlways,
 	"ListAliases":                         rowAlways,
 	"ListKeyPolicies":                     rowAlways,

@@ -152,6 +152,7 @@ var table = sync.OnceValue(func() []Operation {
 		row("GenerateDataKeyWithoutPlaintext", ClassData, generateDataKeyWithoutPlaintext),
 		row("GenerateMac", ClassData, generateMac),
 		row("GenerateRandom", ClassData, generateRandom),
+		row("GetKeyLastUsage", ClassRead, getKeyLastUsage),
 		row("GetKeyPolicy", ClassRead, getKeyPolicy),
 		row("GetKeyRotationStatus", ClassRead, getKeyRotationStatus),
 		row("GetParametersForImport", ClassManage, getParametersForImport),
@@ -194,6 +195,5 @@ var table = sync.OnceValue(func() []Operation {
 })
 
 // notBuilt are the operations of the AWS KMS model that this version answers with UnsupportedOperationException.
-var notBuilt = []string{
-	"GetKeyLastUsage",
-}
+// There are none at present.
+var notBuilt []string

@@ -84,6 +84,8 @@ type Region struct {
 	// still.
 	expiry    sync.Mutex
 	lingering map[ImportedMaterial]struct{}
+
+	usage usageTable
 }
 
 // Replicator moves keys between Regions; package replication provides it.
@@ -164,6 +166,9 @@ func Init(ctx context.Context, name string, store Store, token hsmbackend.Token)
 	defer func() { err = errors.Join(err, ring.Close(context.WithoutCancel(ctx))) }()
 	return store.Update(ctx, func(tx Tx) error {
 		if err := Put(ctx, tx, ring, HierarchyRecord{Region: name, Hierarchy: h}); err != nil {
+			return err
+		}
+		if err := Put(ctx, tx, ring, UsageMark{Region: name}); err != nil { // the last use of keys is known from the first on
 			return err
 		}
 		return tx.Delete(ctx, RecordKey{Kind: KindPlan, ID: name})
@@ -298,20 +303,21 @@ func (r *Region) KeyARN(account, keyID string) string { return r.place(account).
 func (r *Region) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
+	r.keepLastUsage(ctx)
 	return errors.Join(r.sealer.Close(ctx), r.ring.Close(ctx))
 }
 
 // sweepEvery is how often idle derived keys are looked for.
 const sweepEvery = 5 * time.Second
 
-// keepHeadEvery is after how many sweeps the store keeps the audit log's head, if there was no commit: every minute.
+// keepHeadEvery is after how many sweeps the store keeps the audit log's head and when keys were used last: every minute.
 const keepHeadEvery = 12
 
 // deleteEvery is after how many sweeps keys are looked for whose waiting period is over: every minute.
 const deleteEvery = 12
 
 // Run does the Region's background work until ctx ends: derived keys whose time is over leave the token, the store
-// keeps the audit log's head, keys are rotated when their date has come, and deleted when their waiting period is over.
+// keeps the audit log's head and when keys were used last, keys are rotated when their date has come, and deleted when their waiting period is over.
 func (r *Region) Run(ctx context.Context) {
 	var rotation sync.WaitGroup
 	rotation.Go(func() { r.runRotation(ctx) })
@@ -334,9 +340,9 @@ func (r *Region) Run(ctx context.Context) {
 		case <-tick.C:
 		}
 		if head := r.cfg.Audit.Durable(); n%keepHeadEvery == 0 && head != kept {
-			// The store keeps the audit log's head with each commit, and this is one that keeps nothing else.
-			if err := r.Update(ctx, func(Tx) error { return nil }); err != nil && ctx.Err() == nil {
-				r.cfg.Log.Error().Err(err).Msg("keep the audit log's head")
+			// The store keeps the audit log's head with each commit, this one too if no key was used.
+			if err := r.KeepUsage(ctx); err != nil && ctx.Err() == nil {
+				r.cfg.Log.Error().Err(err).Msg("keep when keys were used last, and the audit log's head")
 			}
 			kept = head
 		}

@@ -86,6 +86,9 @@ func (r *Region) recover(ctx context.Context) error {
 			r.cfg.Log.Error().Err(err).Str("key", t.KeyID).Msg("a deleted key is still on the token")
 		}
 	}
+	if err := r.loadUsage(ctx); err != nil {
+		return err
+	}
 	return r.closeIntents(ctx)
 }
 

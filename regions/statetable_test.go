@@ -57,6 +57,7 @@ Encapsulate                             ok 1  3  3  5  11 14 ok
 Decapsulate                             ok 1  3  3  5  11 14 ok
 DeleteAlias                             ok ok ok ok ok ok ok ok
 DescribeKey                             ok ok ok ok ok ok ok ok
+GetKeyLastUsage                         ok ok ok ok ok ok ok ok
 GetKeyPolicy                            ok ok ok ok ok ok ok ok
 ListAliases                             ok ok ok ok ok ok ok ok
 DisableKey                              ok ok 3  3  5  ok 14 15
@@ -159,7 +160,7 @@ func TestStateTable(t *testing.T) {
 	inputs["RevokeGrant"] = func() any { return &regions.RevokeGrantInput{KeyID: key.KeyID, GrantID: grantID} }
 	inputs["EnableKeyRotation"] = func() any { return &regions.EnableKeyRotationInput{KeyID: key.KeyID} }
 	inputs["ListKeyRotations"] = func() any { return &regions.ListKeyRotationsInput{KeyID: key.KeyID} }
-	for _, op := range []string{"DisableKeyRotation", "GetKeyRotationStatus", "RotateKeyOnDemand"} {
+	for _, op := range []string{"DisableKeyRotation", "GetKeyLastUsage", "GetKeyRotationStatus", "RotateKeyOnDemand"} {
 		inputs[op] = func() any { return &regions.KeyInput{KeyID: key.KeyID} }
 	}
 	others["UpdatePrimaryRegion"] = f.CreateKey(t, true)

@@ -22,6 +22,8 @@ func tour(t *testing.T, k *kit) {
 	s := newScene(t, k, symmetric)
 	s.must("EnableKeyRotation", calls["EnableKeyRotation"].in(s))
 	s.must("GetKeyRotationStatus", calls["GetKeyRotationStatus"].in(s))
+	s.must("Encrypt", calls["Encrypt"].in(s))
+	s.must("GetKeyLastUsage", calls["GetKeyLastUsage"].in(s))
 	s.must("RotateKeyOnDemand", calls["RotateKeyOnDemand"].in(s))
 	s.must("ListKeyRotations", calls["ListKeyRotations"].in(s))
 	one := aws.Int32(1)

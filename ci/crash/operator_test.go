@@ -170,7 +170,7 @@ func beginKeepingHead(t *testing.T, l *ledger) keepingHead {
 	k := keepingHead{p: newCountedPair(t, l)}
 	for name, when := range map[string]string{home: "before", away: "after"} {
 		k.p.forgetSteps(t, name)
-		k.servers = append(k.servers, k.p.start(t, name, when+":regions.(*Region).Run"))
+		k.servers = append(k.servers, k.p.start(t, name, when+":regions.(*Region).saveUses"))
 		// A record that no commit follows.
 		if _, err := k.p.client(t, name).ListKeys(t.Context(), &kms.ListKeysInput{}); err != nil {
 			t.Fatal(err)

@@ -152,11 +152,18 @@ func (l *Log) Outcome(_ context.Context, t Ticket, e Event) error {
 
 // Data records a data-plane call. When it returns the record is with the kernel and will be on disk within FlushEvery,
 // or it is on disk if the log is strict. It writes whether or not ctx has ended: the call has happened.
-func (l *Log) Data(_ context.Context, e Event) error {
-	if _, err := l.record(KindData, Ticket{}, &e, l.cfg.Strict); err != nil {
-		return fmt.Errorf("record data event: %w", err)
+func (l *Log) Data(ctx context.Context, e Event) error {
+	_, err := l.DataOf(ctx, &e)
+	return err
+}
+
+// DataOf is [Log.Data] for who needs to know the record afterwards: it answers the record's number, and fills in the
+// event's id and time.
+func (l *Log) DataOf(_ context.Context, e *Event) (seq uint64, err error) {
+	if seq, err = l.record(KindData, Ticket{}, e, l.cfg.Strict); err != nil {
+		return 0, fmt.Errorf("record data event: %w", err)
 	}
-	return nil
+	return seq, nil
 }
 
 // Service records what the service did by itself. When it returns the record is on disk. It writes whether or not ctx

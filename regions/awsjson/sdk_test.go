@@ -281,6 +281,12 @@ func sdkRotation(t *testing.T, r *recorder, seen map[string]bool, c *kms.Client)
 	if len(list.Rotations) != 1 || list.Rotations[0].RotationType != types.RotationTypeOnDemand || list.Rotations[0].RotationDate == nil {
 		t.Errorf("%+v", list)
 	}
+	sealed := sdkCall(t, r, seen, "Encrypt", c.Encrypt, &kms.EncryptInput{KeyId: id, Plaintext: []byte("x")})
+	used := sdkCall(t, r, seen, "GetKeyLastUsage", c.GetKeyLastUsage, &kms.GetKeyLastUsageInput{KeyId: sealed.KeyId})
+	if u := used.KeyLastUsage; *used.KeyId != *id || used.KeyCreationDate == nil || !used.TrackingStartDate.Equal(*used.KeyCreationDate) || u == nil ||
+		u.Operation != types.KeyLastUsageTrackingOperationEncrypt || u.Timestamp == nil || u.CloudTrailEventId == nil || u.KmsRequestId == nil {
+		t.Errorf("%+v", used)
+	}
 	sdkCall(t, r, seen, "DisableKeyRotation", c.DisableKeyRotation, &kms.DisableKeyRotationInput{KeyId: id})
 	sdkCall(t, r, seen, "ScheduleKeyDeletion", c.ScheduleKeyDeletion, &kms.ScheduleKeyDeletionInput{KeyId: id, PendingWindowInDays: aws.Int32(7)})
 }

@@ -206,7 +206,7 @@ func examples() map[string]example {
 		"UpdatePrimaryRegion": {body: `{"PrimaryRegion":"us-west-1"}`, refused: true},
 		"CreateGrant":         {body: newGrant}, "RevokeGrant": {before: grant}, "RetireGrant": {before: grant, body: `{"KeyId":"{ARN}","GrantId":"{GrantId}"}`},
 		"ListGrants": {}, "ListRetirableGrants": {query: "?RetiringPrincipal=arn:aws:iam::" + regionstest.Account + ":user/administrator"},
-		"DescribeCustomKeyStores": {}, "GetKeyRotationStatus": {}, "ListKeyRotations": {}, "DisableKeyRotation": {}, "RotateKeyOnDemand": {},
+		"DescribeCustomKeyStores": {}, "GetKeyLastUsage": {}, "GetKeyRotationStatus": {}, "ListKeyRotations": {}, "DisableKeyRotation": {}, "RotateKeyOnDemand": {},
 		"EnableKeyRotation": {body: `{"RotationPeriodInDays":90}`},
 		"BatchEncrypt":      {body: `{"Items":[{"KeyId":"{KeyId}","Plaintext":"eA=="},{"KeyId":"alias/none","Plaintext":"eA=="}]}`},
 		"BatchSign":         {body: `{"Items":[{"KeyId":"{KeyId}","Message":"eA==","SigningAlgorithm":"ECDSA_SHA_256"}]}`},
