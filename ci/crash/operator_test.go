@@ -158,8 +158,8 @@ func (p *pair) recovering(t *testing.T) (found bool) {
 	return found
 }
 
-// keepingHead are two Regions that end at the commit that they make once a minute if there was no other: it keeps the
-// audit log's head. Both sides of it are tried at once, each in one of the two.
+// keepingHead are two Regions that end at the commit that they make once a minute: it keeps the audit log's head, and the
+// last uses of keys. Both sides of it are tried at once, each in one of the two.
 type keepingHead struct {
 	p       *pair
 	servers []*server
@@ -170,7 +170,7 @@ func beginKeepingHead(t *testing.T, l *ledger) keepingHead {
 	k := keepingHead{p: newCountedPair(t, l)}
 	for name, when := range map[string]string{home: "before", away: "after"} {
 		k.p.forgetSteps(t, name)
-		k.servers = append(k.servers, k.p.start(t, name, when+":regions.(*Region).saveUses"))
+		k.servers = append(k.servers, k.p.start(t, name, when+":"+lastRound))
 		// A record that no commit follows.
 		if _, err := k.p.client(t, name).ListKeys(t.Context(), &kms.ListKeysInput{}); err != nil {
 			t.Fatal(err)
