@@ -47,6 +47,9 @@ func deleteImportedKeyMaterial(ctx context.Context, r *Region, c *Call, in *Dele
 		err := r.removeMaterial(ctx, ImportedMaterial{Account: v.key.Account, KeyID: v.key.KeyID, ID: id}, func(k Key, _ ImportedMaterial) error {
 			return checkState(c.op.Name, k.State, v.arn)
 		})
+		if isNoRecord(err) { // it was pending, and another call was first
+			return nil, Errorf(CodeNotFound, "Key material %s does not exist in key %s", id, v.arn)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -61,7 +64,7 @@ func deleteImportedKeyMaterial(ctx context.Context, r *Region, c *Call, in *Dele
 
 // removeMaterial deletes one imported material of a key, if check agrees in the transaction, and takes every copy of it
 // from the token before it returns: also if it was gone already, because an earlier attempt may have left a copy. The key
-// is PendingImport afterwards, unless it is to be deleted.
+// is PendingImport afterwards, unless it is to be deleted. Pending material goes with its record, and the key stays as it is.
 func (r *Region) removeMaterial(ctx context.Context, at ImportedMaterial, check func(Key, ImportedMaterial) error) error {
 	err := r.Update(ctx, func(tx Tx) error {
 		k, err := Get[Key](ctx, tx, r.ring, Key{Account: at.Account, KeyID: at.KeyID}.RecordKey())
@@ -77,6 +80,9 @@ func (r *Region) removeMaterial(ctx context.Context, at ImportedMaterial, check 
 		}
 		if err := tx.Delete(ctx, RecordKey{Kind: KindMaterial, Account: at.Account, ID: at.KeyID, Sub: at.ID}); err != nil {
 			return err
+		}
+		if i.Pending {
+			return tx.Delete(ctx, i.RecordKey())
 		}
 		i.Expires = 0
 		if err := Put(ctx, tx, r.ring, i); err != nil {

@@ -18,7 +18,8 @@ const (
 )
 
 // ImportedMaterial is one key material that was imported into a key, present or not: the key is bound to it for good. The record
-// stays when the material goes, so that only the same material can come back.
+// stays when the material goes, so that only the same material can come back. Only what is pending is not bound yet, is
+// present, and leaves nothing when it goes.
 type ImportedMaterial struct {
 	Account     string `cbor:"1,keyasint"`
 	KeyID       string `cbor:"2,keyasint"`
@@ -27,6 +28,8 @@ type ImportedMaterial struct {
 	Updated     int64  `cbor:"5,keyasint"` // Unix milliseconds of the last import
 	// Expires is when the material goes (Unix milliseconds); 0 if it does not expire, or is gone.
 	Expires int64 `cbor:"6,keyasint"`
+	// Pending is that the material waits for RotateKeyOnDemand: until then nothing is encrypted with it.
+	Pending bool `cbor:"7,keyasint,omitempty"`
 }
 
 // RecordKey implements [Body].
@@ -65,8 +68,11 @@ func checkImported(v *view) error {
 	if v.key.Origin != OriginExternal {
 		return nil
 	}
-	for id := range v.imported {
-		if !v.key.bound(id) {
+	if err := checkPending(v); err != nil {
+		return err
+	}
+	for id, i := range v.imported {
+		if !i.Pending && !v.key.bound(id) {
 			return fmt.Errorf("%w: material %s is not of key %s", ErrForgedRecord, id, v.key.KeyID)
 		}
 	}
@@ -109,10 +115,10 @@ func presentIn(materials []MaterialRecord) func(id string) bool {
 	return func(id string) bool { return there[id] }
 }
 
-// expires is when the first of the key's materials goes, in Unix milliseconds, or 0.
+// expires is when the first of the materials that the key is bound to goes, in Unix milliseconds, or 0.
 func (v *view) expires() (first int64) {
 	for _, i := range v.imported {
-		if i.Expires != 0 && (first == 0 || i.Expires < first) {
+		if !i.Pending && i.Expires != 0 && (first == 0 || i.Expires < first) {
 			first = i.Expires
 		}
 	}
@@ -151,14 +157,15 @@ func newImportedKey(k Key) Key {
 	return k
 }
 
-// expiration is what DescribeKey says of the current material, if it is there.
+// expiration is what DescribeKey says, if the current material is there: when the first of the materials goes that the key
+// is bound to.
 func (v *view) expiration() (model string, validTo awstime.Timestamp) {
-	i, known := v.imported[v.key.Current]
+	_, known := v.imported[v.key.Current]
 	if _, there := v.materials[v.key.Current]; !known || !there {
 		return "", validTo
 	}
-	if i.Expires == 0 {
+	if v.firstExpiry == 0 {
 		return materialStays, validTo
 	}
-	return materialExpires, awstime.FromMillis(i.Expires)
+	return materialExpires, awstime.FromMillis(v.firstExpiry)
 }

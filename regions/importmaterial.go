@@ -158,7 +158,8 @@ func importKeyMaterial(ctx context.Context, r *Region, c *Call, in *ImportKeyMat
 		Account: k.Account, KeyID: k.KeyID, Spec: k.Spec, Usage: k.Usage, Origin: k.Origin, Created: r.Now().UnixMilli(),
 	}
 	m, err = r.ring.Import(ctx, p.Pair, p.Algorithm, in.EncryptedKeyMaterial, m, func(id string) error {
-		return admitMaterial(in, v.key, id)
+		_, err := r.admitMaterial(in, v.key, v.imported, id)
+		return err
 	})
 	if err != nil {
 		return nil, importError(err)
@@ -185,25 +186,26 @@ func importError(err error) error {
 	return err
 }
 
-// admitMaterial decides whether material with this id may be imported into a key.
-func admitMaterial(in *ImportKeyMaterialInput, k Key, id string) error {
+// admitMaterial decides whether material with this id may be imported into a key, and whether it waits for a rotation there.
+func (r *Region) admitMaterial(in *ImportKeyMaterialInput, k Key, imported map[string]ImportedMaterial, id string) (pending bool, err error) {
 	kind, first := in.ImportType, len(k.history()) == 0
 	if kind == "" && first {
 		kind = importNew
 	}
 	switch {
 	case in.KeyMaterialID != "" && in.KeyMaterialID != id:
-		return Errorf(CodeIncorrectKeyMaterial, "The key material is not the one with the id %s.", in.KeyMaterialID)
+		return false, Errorf(CodeIncorrectKeyMaterial, "The key material is not the one with the id %s.", in.KeyMaterialID)
 	case kind == importNew && first:
-		return nil
+		return false, nil
 	case kind == importNew:
-		return Errorf(CodeUnsupportedOperation, "New key material for a key that has material already is not supported by this "+
-			"version of Antipode.")
+		return true, r.admitNext(k, imported, id)
+	case imported[id].Pending:
+		return true, nil
 	case !k.bound(id):
-		return Errorf(CodeIncorrectKeyMaterial, "The key material is not the same key material that was previously imported into "+
+		return false, Errorf(CodeIncorrectKeyMaterial, "The key material is not the same key material that was previously imported into "+
 			"this KMS key.")
 	}
-	return nil
+	return false, nil
 }
 
 // commitImport puts imported material in its place. What was decided on the view is decided again on the key as it is
@@ -217,16 +219,17 @@ func (r *Region) commitImport(ctx context.Context, c *Call, v *view, in *ImportK
 		if err := checkState(c.op.Name, k.State, v.arn); err != nil {
 			return err
 		}
-		if err := admitMaterial(in, k, m.ID); err != nil {
+		imported, err := r.importedOf(ctx, tx, k)
+		if err != nil {
 			return err
 		}
-		imported, err := r.importedOf(ctx, tx, k)
+		pending, err := r.admitMaterial(in, k, imported, m.ID)
 		if err != nil {
 			return err
 		}
 		now := ImportedMaterial{
 			Account: k.Account, KeyID: k.KeyID, ID: m.ID, Updated: m.Created, Expires: in.ValidTo.Millis(),
-			Description: imported[m.ID].Description,
+			Description: imported[m.ID].Description, Pending: pending,
 		}
 		if in.KeyMaterialDescription != nil {
 			now.Description = *in.KeyMaterialDescription

@@ -169,7 +169,20 @@ type RotationsListEntry struct {
 	KeyMaterialState string               `json:"KeyMaterialState"` // CURRENT, NON_CURRENT or PENDING_ROTATION
 	RotationDate     awstime.Timestamp    `json:"RotationDate,omitzero"`
 	RotationType     keyset.RotationCause `json:"RotationType,omitzero"`
+
+	// Of imported material only; model and date while it is there.
+	ImportState            string            `json:"ImportState,omitzero"` // IMPORTED or PENDING_IMPORT
+	KeyMaterialDescription string            `json:"KeyMaterialDescription,omitzero"`
+	ExpirationModel        string            `json:"ExpirationModel,omitzero"`
+	ValidTo                awstime.Timestamp `json:"ValidTo,omitzero"`
 }
+
+// What ListKeyRotations says of imported material, and of material that does not encrypt yet.
+const (
+	importStateThere     = "IMPORTED"
+	importStateGone      = "PENDING_IMPORT"
+	statePendingRotation = "PENDING_ROTATION"
+)
 
 // What ListKeyRotations may be asked to include.
 const (
@@ -211,6 +224,7 @@ func listKeyRotations(ctx context.Context, r *Region, c *Call, in *ListKeyRotati
 			list = append(list, e)
 		}
 	}
+	list = r.listImported(v, list, in.IncludeKeyMaterial == includeAll)
 	if after != "" {
 		i := slices.IndexFunc(list, func(e RotationsListEntry) bool { return e.KeyMaterialID == after })
 		if i < 0 {
@@ -235,7 +249,7 @@ func entryOf(keyID string, m keyset.Material) (e RotationsListEntry, listed bool
 	case keyset.NonCurrent:
 		e.KeyMaterialState = "NON_CURRENT"
 	case keyset.Pending:
-		e.KeyMaterialState = "PENDING_ROTATION"
+		e.KeyMaterialState = statePendingRotation
 		return e, true
 	case keyset.Abandoned:
 		return e, false

@@ -63,7 +63,7 @@ func (s *rotations) end(key RecordKey) {
 	delete(s.keys, key)
 }
 
-// rotate gives the key new material. If the key has no replica: intent, new material on the token, one transaction that
+// rotate gives the key new material; if it is imported, the pending one: see [Region.rotateImported]. If the key has no replica: intent, new material on the token, one transaction that
 // stores it and lets it encrypt from then on, outcome. Cut off anywhere, the key has either its old material or the new
 // one, and nothing of the other is left on the token. If it has replicas the material is pending afterwards; see
 // [Region.AdvanceRotation]. The materials before it stay and decrypt. It returns errNoRotation, or an [*Error] for a
@@ -86,6 +86,9 @@ func (r *Region) rotate(ctx context.Context, at RecordKey, cause keyset.Rotation
 		}
 		if err != nil {
 			return err
+		}
+		if k.Origin == OriginExternal {
+			return r.rotateImported(ctx, k)
 		}
 		if k.alone() {
 			err = r.rotateAlone(ctx, k, cause)
@@ -183,11 +186,10 @@ func (r *Region) checkRotation(k Key, cause keyset.RotationCause) error {
 	if cause == keyset.Automatic && !r.overdue(k) {
 		return errNoRotation
 	}
-	const operation = "RotateKeyOnDemand"
-	if err := r.CheckState(operation, k); err != nil {
+	if err := r.CheckState(opRotate, k); err != nil {
 		return err
 	}
-	if err := r.checkRotatesHere(operation, k); err != nil {
+	if err := r.checkRotatesHere(opRotate, k); err != nil {
 		return err
 	}
 	done := 0

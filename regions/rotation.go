@@ -18,6 +18,12 @@ type Rotation struct {
 	Materials []keyset.Material `cbor:"2,keyasint"`
 }
 
+// What can be asked of the materials of a key whose material is imported.
+const (
+	opRotate        = "RotateKeyOnDemand"
+	opListRotations = "ListKeyRotations"
+)
+
 // AWS's limits of rotation.
 const (
 	minRotationDays     = 90
@@ -108,10 +114,13 @@ func (r *Region) changeRotation(ctx context.Context, tx Tx, at RecordKey, change
 func (r *Region) checkRotates(operation string, k Key) error {
 	arn := r.KeyARN(k.Account, k.KeyID)
 	switch {
-	case k.Origin != OriginAWSKMS:
+	case k.Origin != OriginAWSKMS && operation != opRotate && operation != opListRotations:
 		return Errorf(CodeUnsupportedOperation, "%s origin is %s which is not valid for this operation.", arn, k.Origin)
 	case k.Spec != SpecSymmetricDefault || k.Usage != UsageEncryptDecrypt:
 		return Errorf(CodeUnsupportedOperation, "%s key spec is %s which is not valid for %s.", arn, k.Spec, operation)
+	case k.Origin != OriginAWSKMS && k.MultiRegion != nil && operation == opRotate:
+		return Errorf(CodeUnsupportedOperation, "Rotation of the imported key material of a multi-Region key is not supported by this "+
+			"version of Antipode.")
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ type view struct {
 	granted   []GrantRecord    // in order of id
 	tags      []policy.Tag
 	shared    *keyset.State // nil for a single-Region key, and while a replica is Creating
-	materials map[string]keyring.Material
+	materials map[string]keyring.Material // but for pending imported material
 	// imported is what was imported into a key of origin EXTERNAL, by material id; firstExpiry is when the first of it goes
 	// (Unix milliseconds), 0 if none does.
 	imported    map[string]ImportedMaterial
@@ -233,6 +233,9 @@ func (r *Region) loadView(ctx context.Context, rd Reader, id string) (*view, err
 	}
 	if err := checkImported(v); err != nil {
 		return nil, err
+	}
+	if i, pending := pendingIn(v.imported); pending {
+		delete(v.materials, i.ID) // no call can use it
 	}
 	v.firstExpiry = v.expires()
 	v.incomplete = v.key.Origin == OriginExternal && !v.key.isComplete(func(id string) bool { _, there := v.materials[id]; return there })
