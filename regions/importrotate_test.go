@@ -236,3 +236,39 @@ func TestImportedPendingGoes(t *testing.T) {
 		t.Errorf("%d objects are left", n-base)
 	}
 }
+
+// RotateKeyOnDemand in every state of a key that has material waiting, what keys are not rotated so, and AWS's limit.
+func TestRotateImportedRefused(t *testing.T) {
+	t.Parallel()
+	f := regionstest.Open(t, "us-east-2")
+	names := make([]string, 27)
+	for i := range names {
+		names[i] = string(rune('A' + i))
+	}
+	o := newOutside(t, f, names...)
+	o.bring(t, names[0], "")
+	o.bring(t, names[1], newKind)
+	for i, note := range []string{"", "1", "3", "3r", "5", "11", "14", "15"} {
+		if note == "" {
+			continue // below
+		}
+		f.PutKey(t, o.key.KeyID, func(k *regions.Key) { k.State = tableStates[i] })
+		wantError(t, string(tableStates[i]), o.rotate(t), notes[note].code, o.key.Arn+notes[note].text)
+	}
+	f.PutKey(t, o.key.KeyID, func(k *regions.Key) { k.State = regions.StateEnabled })
+	for _, name := range names[2:] {
+		rotateOnDemand(t, f, o.key.KeyID)
+		o.bring(t, name, newKind)
+	}
+	wantError(t, "the 26th", o.rotate(t), "LimitExceededException", "The on-demand rotations limit has been reached for the given "+
+		"keyId. No more on-demand rotations can be performed for this key: "+o.key.Arn)
+	_, err := regionstest.Call[struct{}](t, f, "EnableKeyRotation", &regions.EnableKeyRotationInput{KeyID: o.key.KeyID})
+	wantError(t, "by schedule", err, "UnsupportedOperationException", o.key.Arn+" origin is EXTERNAL which is not valid for this operation.")
+
+	mac := regionstest.Must[regions.CreateKeyOutput](t, f, "CreateKey", &regions.CreateKeyInput{
+		Origin: "EXTERNAL", KeySpec: "HMAC_256", KeyUsage: "GENERATE_VERIFY_MAC",
+	}).KeyMetadata
+	regionstest.Must[imported](t, f, "ImportKeyMaterial", importInput(t, f, mac.KeyID, "RSAES_OAEP_SHA_1", newMaterial(t)))
+	_, err = regionstest.Call[regions.RotateKeyOnDemandOutput](t, f, "RotateKeyOnDemand", &regions.KeyInput{KeyID: mac.KeyID})
+	wantError(t, "a MAC key", err, "UnsupportedOperationException", mac.Arn+" key spec is HMAC_256 which is not valid for RotateKeyOnDemand.")
+}

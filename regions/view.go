@@ -25,7 +25,7 @@ type view struct {
 	grants    *policy.GrantSet // of granted
 	granted   []GrantRecord    // in order of id
 	tags      []policy.Tag
-	shared    *keyset.State // nil for a single-Region key, and while a replica is Creating
+	shared    *keyset.State               // nil for a single-Region key, and while a replica is Creating
 	materials map[string]keyring.Material // but for pending imported material
 	// imported is what was imported into a key of origin EXTERNAL, by material id; firstExpiry is when the first of it goes
 	// (Unix milliseconds), 0 if none does.

@@ -53,4 +53,11 @@ func tour(t *testing.T, k *kit) {
 	in.ExpirationModel, in.ValidTo = types.ExpirationModelTypeKeyMaterialExpires, aws.Time(k.at[home].Clock.Now().Add(240*time.Hour))
 	s.must("ImportKeyMaterial", in)
 	s.must("DescribeKey", calls["DescribeKey"].in(s))
+	s.material = nil
+	in = s.importInput()
+	in.ImportType, in.ExpirationModel, in.ValidTo = types.ImportTypeNewKeyMaterial, types.ExpirationModelTypeKeyMaterialExpires, aws.Time(k.at[home].Clock.Now().Add(240*time.Hour))
+	s.must("ImportKeyMaterial", in)
+	s.must("ListKeyRotations", calls["ListKeyRotations"].in(s))
+	s.must("RotateKeyOnDemand", calls["RotateKeyOnDemand"].in(s))
+	s.must("ListKeyRotations", calls["ListKeyRotations"].in(s))
 }

@@ -20,6 +20,7 @@ func crashImports(t *testing.T, original *pair) {
 	} {
 		bothSides(t, original, step, importing)
 	}
+	bothSides(t, original, "regions.(*Region).commitImportedRotation", rotatingImported)
 	bothSides(t, original, "regions.(*Region).removeMaterial", expiring)
 	bothSides(t, original, "regions.(*Region).prunePairs", expiring)
 	bothSides(t, original, "regions.(*Region).replacePair", rewrappingPair)
@@ -137,6 +138,56 @@ func importing(t *testing.T, p *pair, crash string) []*server {
 	}
 	if s := o.state(t, p.client(t, home)); s != types.KeyStateEnabled {
 		t.Errorf("%s: the key is %s", crash, s)
+	}
+	return []*server{h, a}
+}
+
+// rotatingImported: a Region ends while it makes waiting material the current one. The rotation is whole or not there, and what
+// was encrypted before it opens.
+func rotatingImported(t *testing.T, p *pair, crash string) []*server {
+	t.Helper()
+	a, h := p.start(t, away, ""), p.start(t, home, "")
+	c := p.client(t, home)
+	o := newOwner(t, c)
+	if err := errors.Join(o.parameters(t, c), o.load(t, c, nil), o.use(t, c)); err != nil {
+		t.Fatal(err)
+	}
+	o.material = []byte("fedcba9876543210fedcba9876543210")
+	if err := o.parameters(t, c); err != nil {
+		t.Fatal(err)
+	}
+	next, err := c.ImportKeyMaterial(t.Context(), &kms.ImportKeyMaterialInput{
+		KeyId: &o.key, ImportToken: o.token, EncryptedKeyMaterial: o.wrapped, ImportType: types.ImportTypeNewKeyMaterial,
+		ExpirationModel: types.ExpirationModelTypeKeyMaterialDoesNotExpire,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.stop(t)
+	h = p.start(t, home, crash)
+	rotate := func() error {
+		_, err := p.client(t, home).RotateKeyOnDemand(t.Context(), &kms.RotateKeyOnDemandInput{KeyId: &o.key})
+		return err
+	}
+	if err := rotate(); err == nil {
+		t.Errorf("%s: the crash point was not reached", crash)
+	}
+	p.died(t, h)
+	h = p.start(t, home, "")
+	c = p.client(t, home)
+	var invalid *types.KMSInvalidStateException // it was rotated, and nothing waits any more
+	if err := rotate(); err != nil && !errors.As(err, &invalid) {
+		t.Errorf("%s: rotated again: %v", crash, err)
+	}
+	list, err := c.ListKeyRotations(t.Context(), &kms.ListKeyRotationsInput{KeyId: &o.key, IncludeKeyMaterial: types.IncludeKeyMaterialAllKeyMaterial})
+	if err != nil || len(list.Rotations) != 2 || list.Rotations[1].KeyMaterialState != types.KeyMaterialStateCurrent ||
+		*list.Rotations[1].KeyMaterialId != *next.KeyMaterialId || list.Rotations[0].KeyMaterialState != types.KeyMaterialStateNonCurrent {
+		t.Errorf("%s: the key's materials are %+v, %v", crash, list, err)
+	}
+	err = o.use(t, c) // what was encrypted before
+	o.blob = nil
+	if err := errors.Join(err, o.use(t, c)); err != nil {
+		t.Errorf("%s: %v", crash, err)
 	}
 	return []*server{h, a}
 }
