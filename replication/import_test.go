@@ -93,6 +93,17 @@ func TestImportedMultiRegion(t *testing.T) {
 		t.Errorf("material ids %q and %q", x, y)
 	}
 
+	// It is not rotated, in neither Region.
+	for _, r := range []*simtest.Region{a, b} {
+		wantCode(t, bring(t, r, key, "NEW_KEY_MATERIAL", other, awstime.Timestamp{}), regions.CodeUnsupportedOperation)
+		_, err := r.Do(ctx, "RotateKeyOnDemand", &regions.KeyInput{KeyID: key})
+		wantCode(t, err, regions.CodeUnsupportedOperation)
+		list, err := r.Do(ctx, "ListKeyRotations", &regions.ListKeyRotationsInput{KeyID: key, IncludeKeyMaterial: "ALL_KEY_MATERIAL"})
+		if out, is := list.(*regions.ListKeyRotationsOutput); err != nil || !is || len(out.Rotations) != 1 || out.Rotations[0].ImportState != "IMPORTED" {
+			t.Errorf("listed %+v, %v", list, err)
+		}
+	}
+
 	// Its expiry and its deletion are each Region's own.
 	w.Advance(time.Hour)
 	if err := errors.Join(a.Region.ExpireDue(ctx), b.Region.ExpireDue(ctx)); err != nil {
