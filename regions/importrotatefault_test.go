@@ -27,8 +27,14 @@ func TestRotateImportedFaults(t *testing.T) {
 		during, op string
 		apply      bool
 	}{
-		{"import", "update", false}, {"import", "update", true}, {"import", "UnwrapOAEP", true}, {"import", "Wrap", true},
-		{"rotate", "update", false}, {"rotate", "update", true}, {"delete", "update", false}, {"delete", "update", true},
+		{"import", "update", false},
+		{"import", "update", true},
+		{"import", "UnwrapOAEP", true},
+		{"import", "Wrap", true},
+		{"rotate", "update", false},
+		{"rotate", "update", true},
+		{"delete", "update", false},
+		{"delete", "update", true},
 	} {
 		t.Run(fmt.Sprint(c.during, c.op, c.apply), func(t *testing.T) {
 			t.Parallel()
@@ -206,9 +212,9 @@ func TestPendingStoreAttacker(t *testing.T) {
 // one waits, and which one encrypts.
 func TestRotateImportedModel(t *testing.T) {
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // its bits
+	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test
+	rng := rand.New(rand.NewPCG(seed, 0))
 	f := regionstest.Open(t, "us-east-2")
 	names := []string{"a", "b", "c", "d", "e"}
 	o := newOutside(t, f, names...)

@@ -112,7 +112,14 @@ func (f *Fixture) TryOpen(t testing.TB) (err error) {
 	if f.opt.audit != nil {
 		f.opt.audit(&log)
 	}
-	if f.Audit, err = audit.Open(t.Context(), log); err != nil {
+	// A program that another test starts has this process's descriptors, and with them the closed log's lock, between its
+	// fork and its exec.
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if f.Audit, err = audit.Open(t.Context(), log); !errors.Is(err, audit.ErrLocked) || time.Now().After(end) {
+			break
+		}
+	}
+	if err != nil {
 		return err
 	}
 	cfg := regions.Config{
