@@ -90,7 +90,6 @@ func TestErrors(t *testing.T) {
 		{"CreateKey", &create{KeySpec: "SM2", KeyUsage: "SIGN_VERIFY"}, "UnsupportedOperationException", "KeySpec SM2 with KeyUsage SIGN_VERIFY is not supported in Region us-east-2: its token lacks a mechanism for SM2."},
 		{"CreateKey", &create{KeySpec: "ECC_NIST_EDWARDS25519", KeyUsage: "SIGN_VERIFY", MultiRegion: true}, "UnsupportedOperationException", "KeySpec ECC_NIST_EDWARDS25519 cannot be multi-Region in Region us-east-2: its token cannot wrap Ed25519 keys, so their material can never leave it."},
 		{"CreateKey", &create{KeyUsage: "SIGN_VERIFY"}, "ValidationException", "KeyUsage SIGN_VERIFY is not compatible with KeySpec SYMMETRIC_DEFAULT"},
-		{"CreateKey", &create{Origin: "EXTERNAL", MultiRegion: true}, "UnsupportedOperationException", "Multi-Region keys with imported key material are not supported by this version of Antipode."},
 		{"CreateKey", &create{CustomKeyStoreID: "cks-1"}, "UnsupportedOperationException", "Custom key stores are not supported: this Region's keys are on its own HSM."},
 		{"CreateKey", &create{Policy: "{"}, "MalformedPolicyDocumentException", "*"},
 		{"CreateKey", &create{Policy: strings.Replace(policy.Default(regionstest.Account), "kms:*", "kms:Encrypt", 1)}, "MalformedPolicyDocumentException", lockedOut},
