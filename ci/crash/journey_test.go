@@ -25,6 +25,7 @@ type journey struct {
 	revoked  bool   // its end was at least asked for
 	ended    bool   // and answered
 	rotated  rotated
+	replicas int // that verifyReplica has seen: each is asked for under an idempotency key of its own
 }
 
 const aliasName = "alias/a"
@@ -134,6 +135,7 @@ func (j *journey) verifyReplica(t *testing.T, p *pair, point string) {
 	t.Helper()
 	ctx, h, a := t.Context(), p.client(t, home), p.client(t, away)
 	deadline := time.Now().Add(60 * time.Second)
+	defer func() { j.replicas++ }()
 	for {
 		j.servesNothing(t, p, point)
 		primary, err := h.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &j.mrk})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -110,6 +111,21 @@ func (r *restored) recoverOnce(t *testing.T, name, crash string) []string {
 	}
 	p.awaitRecovered(t, name+" "+crash, restart)
 	c.verify(t, name+" "+crash, restart)
+	if crash != "" { // it may also come after all this, or as the process ends
+		s := servers[name]
+		if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			t.Fatal(err)
+		}
+		s.wait(t)
+		switch {
+		case s.err == nil:
+		case s.err.Error() == "signal: killed":
+			p.died(t, s)
+		default:
+			t.Fatalf("%s ended with %v\n%s", name, s.err, s.tail())
+		}
+		servers[name] = p.start(t, name, "")
+	}
 	settle(t, p, []*server{servers[home], servers[away]})
 	checkFolders(t, p, name+" "+crash)
 	return p.readSteps(t, name)

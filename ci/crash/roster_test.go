@@ -1,14 +1,17 @@
 package crash
 
 import (
+	"bytes"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"antipode/regions"
 	"antipode/regions/canon"
+	"antipode/regions/keyring"
 	"antipode/regions/roster"
 )
 
@@ -144,12 +147,24 @@ func (p *pair) roster(t *testing.T, name string) (out roster.Roster) {
 	return out
 }
 
-// furtherRSKs is how many signing keys a Region has made on its token since it was made itself. Old ones stay there.
+// furtherRSKs is how many signing keys a Region has made on its first token since it was made itself. Old ones stay there.
 func (p *pair) furtherRSKs(t *testing.T, name string) (n int) {
 	t.Helper()
+	var elsewhere []keyring.TokenKeys
+	view(t, filepath.Join(p.dir, name, "data", "store.db"), func(rd regions.Reader) error {
+		rec, err := rd.Get(t.Context(), regions.RecordKey{Kind: regions.KindHierarchy, ID: name})
+		if err != nil {
+			return err
+		}
+		var body regions.HierarchyRecord
+		err = canon.Unmarshal(rec.Body, &body)
+		elsewhere = body.Hierarchy.Tokens[min(1, len(body.Hierarchy.Tokens)):]
+		return err
+	})
 	for _, e := range p.roster(t, name).Regions {
 		for _, k := range e.RSKs {
-			if e.Region == name && len(k.Proof) > 0 {
+			on := func(token keyring.TokenKeys) bool { return bytes.Equal(token.RSKPublic, k.SPKI) }
+			if e.Region == name && len(k.Proof) > 0 && !slices.ContainsFunc(elsewhere, on) {
 				n++
 			}
 		}

@@ -49,7 +49,7 @@ func roundTrip(ctx context.Context) error {
 		return err
 	}
 	description, plaintext := "by a generated client", []byte("attack at dawn\x00\xff")
-	made, err := c.CreateKeyWithResponse(ctx, region, CreateKeyJSONRequestBody{Description: &description})
+	made, err := c.CreateKeyWithResponse(ctx, region, nil, CreateKeyJSONRequestBody{Description: &description})
 	if err != nil {
 		return err
 	}
