@@ -34,7 +34,7 @@ func (j *journey) createOnce(t *testing.T, p *pair) error {
 // replicateOnce replicates it, under another.
 func (j *journey) replicateOnce(t *testing.T, p *pair) error {
 	t.Helper()
-	return postOnce(t, p, "/keys/"+j.mrk+"/replicas", fmt.Sprintf("replicate %d", j.replicas), map[string]any{"ReplicaRegion": away}, nil)
+	return postOnce(t, p, "/keys/"+j.mrk+"/replicas", fmt.Sprintf("replicate-%d", j.replicas), map[string]any{"ReplicaRegion": away}, nil)
 }
 
 // verifyOnce repeats the creation: there is one such key, whether the crash was before or after its commit, and it is the
