@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -210,8 +211,14 @@ func rotateRandomly(t *testing.T, rng *rand.Rand) {
 	l := newBlobs(t, w, key, ohio, ireland, tokyo)
 	l.encrypt()
 	var cut []string
+	var mu sync.Mutex
+	pick := func(n int) int { // messages to two Regions travel at once
+		mu.Lock()
+		defer mu.Unlock()
+		return rng.IntN(n)
+	}
 	w.Net.Carry(func(m simtest.Message, deliver simtest.Deliver) ([]byte, error) {
-		switch n := rng.IntN(10); {
+		switch n := pick(10); {
 		case slices.Contains(cut, m.From) || slices.Contains(cut, m.To) || n == 0:
 			return nil, simtest.ErrLost
 		case n == 1:
@@ -222,7 +229,7 @@ func rotateRandomly(t *testing.T, rng *rand.Rand) {
 				return nil, err
 			}
 		case n == 3: // an old one comes first
-			if old := w.Net.Log()[rng.IntN(len(w.Net.Log()))]; old.To == m.To && !old.Answer {
+			if old := w.Net.Log()[pick(len(w.Net.Log()))]; old.To == m.To && !old.Answer {
 				_, _ = w.Net.Send(ctx, old.From, old.To, old.Data) // whatever it answers
 			}
 		}
