@@ -37,11 +37,11 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 
 var names = []string{"us-east-2", "eu-west-1", "ap-south-1", "sa-east-1", "ca-central-1"}
 
-// TestSimulation runs 10,000 steps unless told otherwise, half of them with three Regions and half with five. Without a seed
+// TestSimulation runs 4,000 steps unless told otherwise, half of them with three Regions and half with five. Without a seed
 // it begins with the same one each time, so that a run tells of the change that it is made for; make soak takes a new one.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
-	steps := number(t, stepsVariable, 10_000)
+	steps := number(t, stepsVariable, 4_000)
 	seed := number(t, seedVariable, 1)
 	for _, regions := range []int{3, 5} {
 		t.Run(fmt.Sprintf("%d Regions", regions), func(t *testing.T) {
